@@ -1,0 +1,34 @@
+"""Models by name from packages the user has: `timm:resnet50`, `transformers:bert`, `transformers:BertForMaskedLM`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from .protocol import UnsupportedError
+
+
+def maker(package: str, name: str) -> Callable[[], Any]:
+    """A callable that builds the model with random weights; nothing is downloaded."""
+    try:
+        library = importlib.import_module(package)
+    except ImportError as error:
+        raise UnsupportedError(f"{package}:{name} needs the package {package}: {error}") from None
+    if package == "timm":
+        return lambda: library.create_model(name, pretrained=False)
+    return _transformers(library, name)
+
+
+def _transformers(library: Any, name: str) -> Callable[[], Any]:
+    attribute = getattr(library, name, None) if name[:1].isupper() else None
+    if attribute is not None:
+        config_class = getattr(attribute, "config_class", None)
+        if config_class is None:
+            raise UnsupportedError(f"transformers has no model class `{name}`")
+        return lambda: attribute(config_class())
+    try:
+        config = library.AutoConfig.for_model(name)
+    except (ValueError, KeyError) as error:
+        raise UnsupportedError(f"transformers knows no model type `{name}`: {str(error)[:120]}") from None
+    return lambda: library.AutoModel.from_config(config)
