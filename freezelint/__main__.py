@@ -1,0 +1,5 @@
+"""`python -m freezelint`."""
+
+from freezelint.cli import main
+
+main()

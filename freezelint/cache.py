@@ -1,0 +1,92 @@
+"""What was found last time, by content: one JSON file per project and choice of rules.
+
+An entry holds as long as the file and every other file that its reading consulted have the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from freezelint import __version__
+
+FOLDER = ".freezelint_cache"
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Cache:
+    """Entries by absolute path. `folder` None: nothing is kept."""
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        name = hashlib.sha256(f"{__version__} {_own_state()} {sys.version_info[:2]} {key}".encode()).hexdigest()[:24]
+        self.file = folder and folder / f"{name}.json"
+        self.entries: dict[str, dict[str, Any]] = {}
+        self._changed = False
+        self._digests: dict[str, str] = {}
+        if self.file:
+            try:
+                self.entries = json.loads(self.file.read_bytes())
+            except (OSError, ValueError):
+                self.entries = {}
+
+    def get(self, path: str, data: bytes) -> dict[str, Any] | None:
+        """The kept report of a file, or None where it or one of its dependencies changed."""
+        entry = self.entries.get(os.path.abspath(path)) if self.file else None
+        if entry is None or entry["sha256"] != digest(data):
+            return None
+        dependencies: Mapping[str, str] = entry["report"]["dependencies"]
+        if any(self._current(other) != known for other, known in dependencies.items()):
+            return None
+        report: dict[str, Any] = entry["report"]
+        return report
+
+    def put(self, path: str, data: bytes, report: dict[str, Any]) -> None:
+        if self.file:
+            self.entries[os.path.abspath(path)] = {"sha256": digest(data), "report": report}
+            self._changed = True
+
+    def save(self) -> None:
+        """Write what is new; a folder that cannot be written is no error: the next run only takes longer."""
+        if not self.file or not self._changed:
+            return
+        try:
+            make_folder(self.file.parent)
+            new = self.file.with_suffix(f".{os.getpid()}")
+            new.write_text(json.dumps(self.entries, separators=(",", ":")), encoding="utf-8")
+            new.replace(self.file)
+        except OSError:
+            return
+
+    def _current(self, path: str) -> str:
+        if path not in self._digests:
+            try:
+                self._digests[path] = digest(Path(path).read_bytes())
+            except OSError:
+                self._digests[path] = ""
+        return self._digests[path]
+
+
+def make_folder(folder: Path) -> None:
+    """The cache folder, marked for git and backup tools to pass over."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        (folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n", encoding="utf-8")
+
+
+def _own_state() -> str:
+    """Changes with the program's own files, so that a development tree never reads stale entries."""
+    package = Path(__file__).parent
+    newest = max(
+        (entry.stat().st_mtime_ns for name in ("", "source", "checks") for entry in os.scandir(package / name)),
+        default=0,
+    )
+    return str(newest)

@@ -1,0 +1,237 @@
+"""The source witness over many files: the gate, the cache, then one process or several."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from freezelint.cache import Cache
+from freezelint.findings import Finding, Location, Severity
+from freezelint.source import gate
+from freezelint.textfile import TextFile, Undecodable, decode
+
+if TYPE_CHECKING:
+    from freezelint.source.lint import Project
+    from freezelint.source.notebook import Notebook
+    from freezelint.source.targets import Target
+
+POOL_FROM_BYTES = 150_000  # of source that has to be parsed: below, a second process costs more than it saves
+ROOT_MARKS = ("pyproject.toml", "freezelint.toml", ".git", "setup.py", "setup.cfg")
+
+
+@dataclass(slots=True)
+class Source:
+    """One file as read: what to lint, what to edit, and how to write it back."""
+
+    path: str
+    data: bytes
+    file: TextFile
+    notebook: Notebook | None = None
+
+    @property
+    def text(self) -> str:
+        return self.notebook.source if self.notebook else self.file.text
+
+    @property
+    def editable(self) -> str:
+        return self.notebook.original if self.notebook else self.file.text
+
+    def encode(self, editable: str) -> bytes:
+        if self.notebook:
+            from freezelint.source import notebook
+
+            return self.file.encode(notebook.write(self.file.text, editable))
+        return self.file.encode(editable)
+
+
+@dataclass(slots=True)
+class FileReport:
+    """What one file's reading gave."""
+
+    path: str
+    findings: list[Finding] = field(default_factory=list)
+    dependencies: dict[str, str] = field(default_factory=dict)
+    targets: list[Target] = field(default_factory=list)
+    suppresses: bool = False  # holds comments that may silence findings
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "findings": [finding.to_json() for finding in self.findings],
+            "dependencies": self.dependencies,
+            "targets": [asdict(target) for target in self.targets],
+        }
+
+    @classmethod
+    def from_json(cls, path: str, data: dict[str, Any]) -> FileReport:
+        targets: list[Target] = []
+        if data["targets"]:
+            from freezelint.source.targets import Target
+
+            targets = [Target(**target) for target in data["targets"]]
+        return cls(path, [Finding.from_json(item) for item in data["findings"]], data["dependencies"], targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    path: str
+    codes: frozenset[str]
+    preview: frozenset[str] = frozenset()  # codes that may speak although they are in preview
+
+
+def lint_files(
+    jobs: Iterable[Job], roots: Sequence[Path], cache: Cache, overlay: Mapping[str, bytes], *, models: bool
+) -> list[FileReport]:
+    """A report for every file that passes the gate; the others have nothing to say."""
+    reports: list[FileReport] = []
+    todo: list[tuple[Job, bytes]] = []
+    for job in jobs:
+        try:
+            data = overlay[job.path] if job.path in overlay else Path(job.path).read_bytes()
+        except OSError as error:
+            reports.append(FileReport(job.path, [unreadable(job.path, error.strerror or str(error))]))
+            continue
+        suppresses = gate.suppresses(data)
+        kept = None
+        if not gate.passes(data, models=models):
+            if suppresses:
+                reports.append(FileReport(job.path, suppresses=True))
+            continue
+        if not overlay:
+            kept = cache.get(job.path, data)
+        if kept is None:
+            todo.append((job, data))
+        else:
+            reports.append(FileReport.from_json(job.path, kept))
+            reports[-1].suppresses = suppresses
+    for (job, data), report in zip(todo, _lint_all(todo, roots, overlay), strict=True):
+        report.suppresses = gate.suppresses(data)
+        reports.append(report)
+        if not overlay:
+            cache.put(job.path, data, report.to_json())
+    return reports
+
+
+def _lint_all(todo: list[tuple[Job, bytes]], roots: Sequence[Path], overlay: Mapping[str, bytes]) -> list[FileReport]:
+    processes = min(_cpus(), len(todo) // 2)
+    if not todo:
+        return []
+    import freezelint.source.lint  # noqa: F401  before any fork: the children share it
+
+    if processes < 2 or sum(len(data) for _, data in todo) < POOL_FROM_BYTES:
+        project = _project(roots, overlay)
+        return [lint_one(job, data, project) for job, data in todo]
+    from concurrent.futures import ProcessPoolExecutor
+
+    order = sorted(range(len(todo)), key=lambda index: -len(todo[index][1]))
+    with ProcessPoolExecutor(processes, initializer=_start, initargs=(roots, overlay)) as pool:
+        replies = list(pool.map(_in_pool, [todo[index] for index in order], chunksize=4))
+    reports = [FileReport("")] * len(todo)
+    for index, reply in zip(order, replies, strict=True):
+        path = todo[index][0].path
+        reports[index] = FileReport.from_json(path, reply)
+    return reports
+
+
+_shared: list[Project] = []
+
+
+def _start(roots: Sequence[Path], overlay: Mapping[str, bytes]) -> None:
+    gc.freeze()
+    _shared.append(_project(roots, overlay))
+
+
+def _in_pool(item: tuple[Job, bytes]) -> dict[str, Any]:
+    return lint_one(*item, _shared[0]).to_json()
+
+
+def _project(roots: Sequence[Path], overlay: Mapping[str, bytes]) -> Project:
+    from freezelint.source.lint import Project
+
+    texts = {}
+    for path, data in overlay.items():
+        if path.endswith(".py"):
+            try:
+                texts[path] = decode(data).text
+            except Undecodable:
+                continue
+    return Project(roots, texts)
+
+
+def lint_one(job: Job, data: bytes, project: Project) -> FileReport:
+    """Read, decode and lint one file; whatever goes wrong is a finding, never a traceback."""
+    from freezelint.source.lint import lint_file
+
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        source = open_source(job.path, data)
+        report = lint_file(job.path, source.text, project, _codes(job))
+    except Unreadable as error:
+        return FileReport(job.path, [unreadable(job.path, str(error))])
+    except RecursionError:
+        return FileReport(job.path, [unreadable(job.path, "nested too deeply")])
+    except Exception as error:
+        if os.environ.get("FREEZELINT_DEBUG"):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return FileReport(job.path, [unreadable(job.path, f"the reading failed, please report it: {text[:200]}")])
+    finally:
+        if enabled:
+            gc.enable()
+    return FileReport(job.path, list(report.findings), dict(report.dependencies), list(report.targets))
+
+
+def _codes(job: Job) -> frozenset[str]:
+    from freezelint.rule import all_rules
+
+    rules = all_rules()
+    return frozenset(code for code in job.codes if code in rules and (not rules[code].preview or code in job.preview))
+
+
+class Unreadable(Exception):
+    """A file that is not text, or a notebook that is none."""
+
+
+def open_source(path: str, data: bytes) -> Source:
+    """The file as source to lint. Raises Unreadable."""
+    try:
+        file = decode(data)
+    except Undecodable as error:
+        raise Unreadable(str(error)) from None
+    if not path.endswith(".ipynb"):
+        return Source(path, data, file)
+    from freezelint.source.notebook import NotANotebook, read
+
+    try:
+        return Source(path, data, file, read(file.text))
+    except NotANotebook as error:
+        raise Unreadable(str(error)) from None
+
+
+def unreadable(path: str, reason: str) -> Finding:
+    return Finding("FRZ002", f"not checked: {reason}", Location(path, 1, 0, 1, 0), Severity.ERROR)
+
+
+def project_roots(paths: Iterable[str]) -> list[Path]:
+    """The project folders of the given paths: the nearest one with a project file, else the working folder."""
+    roots = []
+    here = Path.cwd()
+    for path in paths:
+        full = Path(os.path.abspath(path))
+        folder = full if full.is_dir() else full.parent
+        marked = next(
+            (up for up in (folder, *folder.parents) if any((up / mark).exists() for mark in ROOT_MARKS)), None
+        )
+        inside = folder.is_relative_to(here) and here != Path(here.anchor) and here != Path.home()
+        root = marked or (here if inside else folder)
+        if root not in roots:
+            roots.append(root)
+    return roots
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

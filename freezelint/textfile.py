@@ -1,0 +1,45 @@
+"""Reads and writes source files without changing a byte that was not edited: encoding, byte order mark, line ends."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+
+_COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    text: str
+    encoding: str = "utf-8"
+    mark: bytes = b""  # the byte order mark, kept apart
+
+    def encode(self, text: str) -> bytes:
+        return self.mark + text.encode(self.encoding)
+
+
+class Undecodable(Exception):
+    """Bytes that are not text in the encoding the file declares."""
+
+
+def decode(data: bytes) -> TextFile:
+    """The text of a Python file: UTF-8, or what its coding line says."""
+    mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+    body = data[len(mark) :]
+    encoding = "utf-8" if mark else _declared(body)
+    try:
+        return TextFile(body.decode(encoding), encoding, mark)
+    except UnicodeDecodeError as error:
+        raise Undecodable(f"not {encoding}: byte {error.start}") from None
+    except LookupError:
+        raise Undecodable(f"unknown encoding `{encoding}`") from None
+
+
+def _declared(body: bytes) -> str:
+    for line in body.split(b"\n", 2)[:2]:
+        if match := _COOKIE.match(line):
+            return match.group(1).decode("ascii")
+        if line.strip() and not line.lstrip().startswith(b"#"):
+            break
+    return "utf-8"
