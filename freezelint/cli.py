@@ -1,8 +1,5 @@
 """The command line. Nothing heavy is imported before a command needs it."""
 
-from __future__ import annotations
-
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,20 +80,9 @@ Seed = Annotated[int | None, option("Random seed of a run (default 0).", "--seed
 
 def finish(name: str, options: dict[str, Any]) -> None:
     """Run a command from `freezelint.commands` and leave with its exit code."""
-    from freezelint import commands
-    from freezelint.settings import SettingsError
+    from freezelint.commands import call
 
-    try:
-        code = getattr(commands, name)(options)
-    except SettingsError as error:
-        typer.echo(f"freezelint: {error}", err=True)
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 141
-    raise typer.Exit(code)
+    raise typer.Exit(call(name, options))
 
 
 def print_version(wanted: bool) -> None:
@@ -223,8 +209,3 @@ def server() -> None:
 def clean() -> None:
     """Remove the caches below the working folder."""
     finish("clean", {})
-
-
-def main() -> None:
-    """The `freezelint` command."""
-    app(prog_name="freezelint")

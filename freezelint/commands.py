@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,14 +26,28 @@ PLAIN = (
 Options = dict[str, Any]
 
 
+def call(name: str, options: Options) -> int:
+    """Run one command; bad settings are one line and exit code 2."""
+    try:
+        return COMMANDS[name](options)
+    except SettingsError as error:
+        print(f"freezelint: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
 def check(options: Options) -> int:
     """`freezelint check`: 0 clean, 1 findings, 2 could not work."""
     paths = options["paths"] or ["."]
     resolver = resolve(options)
-    if options["show_settings"]:
+    if options.get("show_settings"):
         print(to_json(resolver.settings))
         return 0
-    if options["watch"]:
+    if options.get("watch"):
         from freezelint.watch import watch
 
         return watch(lambda: _check_once(options, resolver, paths), paths, resolver)
@@ -41,42 +55,46 @@ def check(options: Options) -> int:
 
 
 def _check_once(options: Options, resolver: Resolver, paths: list[str]) -> int:
-    from freezelint import baseline, engine
+    from freezelint import engine
     from freezelint.source.discover import Missing
 
     from_stdin = "-" in paths
-    name = options["stdin_filename"] or "-"
+    name = options.get("stdin_filename") or "-"
     try:
         stdin = sys.stdin.buffer.read() if from_stdin else None
         job = engine.Check(paths, resolver, stdin=stdin, stdin_name=name)
     except Missing as error:
         print(f"freezelint: {error}", file=sys.stderr)
         return 2
-    if options["show_files"]:
+    if options.get("show_files"):
         print("\n".join(os.path.abspath(file.path) for file in job.files))
         return 0
     settings = job.settings
-    if not job.files and not options["quiet"]:
+    if not job.files and not options.get("quiet"):
         print("freezelint: warning: no Python files found under the given paths", file=sys.stderr)
-    outcome = job.run(progress_line(options["quiet"]))
+    outcome = job.run(progress_line(options.get("quiet")))
     if settings.diff:
         return _print_diff(outcome, settings)
     if from_stdin and settings.fix:
         sys.stdout.buffer.write(outcome.sources.data(name))
         sys.stdout.flush()
-        emit(outcome_report(outcome, settings), settings, quiet=options["quiet"], stream=sys.stderr)
+        emit(outcome_report(outcome, settings), settings, quiet=options.get("quiet"), stream=sys.stderr)
         return exit_code(outcome.findings, settings)
     engine.write(outcome)
-    if options["add_noqa"]:
+    if options.get("add_noqa"):
         count = engine.add_noqa(outcome)
         print(f"Added {count} `noqa` {'comment' if count == 1 else 'comments'}.")
         return 0
     report = outcome_report(outcome, settings)
-    if options["update_baseline"]:
+    if options.get("update_baseline"):
+        from freezelint import baseline
+
         return baseline.record(_baseline_file(settings), outcome)
     if settings.baseline:
+        from freezelint import baseline
+
         report.findings, report.hidden = baseline.hide(settings.baseline, outcome)
-    emit(report, settings, quiet=options["quiet"])
+    emit(report, settings, quiet=options.get("quiet"))
     return exit_code(report.findings, settings)
 
 
@@ -85,8 +103,8 @@ def trace(options: Options) -> int:
     from freezelint.settle import trace_named
 
     resolver = resolve(options)
-    outcome = trace_named(options["targets"], resolver, progress_line(options["quiet"]))
-    emit(outcome_report(outcome, resolver.settings), resolver.settings, quiet=options["quiet"])
+    outcome = trace_named(options["targets"], resolver, progress_line(options.get("quiet")))
+    emit(outcome_report(outcome, resolver.settings), resolver.settings, quiet=options.get("quiet"))
     return exit_code(outcome.findings, resolver.settings)
 
 
@@ -107,19 +125,20 @@ def run(options: Options) -> int:
         return 2
     resolver = resolve(options)
     module = bool(options["module"])
-    outcome = run_script(script, arguments, module, resolver, progress_line(options["quiet"]))
-    emit(outcome_report(outcome, resolver.settings), resolver.settings, quiet=options["quiet"])
+    outcome = run_script(script, arguments, module, resolver, progress_line(options.get("quiet")))
+    emit(outcome_report(outcome, resolver.settings), resolver.settings, quiet=options.get("quiet"))
     return exit_code(outcome.findings, resolver.settings)
 
 
 def rule(options: Options) -> int:
     """`freezelint rule CODE`, `freezelint rule --all`."""
-    from freezelint import rules_table
+    output_format = options.get("output_format") or "text"
+    if output_format not in ("text", "json"):
+        raise SettingsError(f"--output-format: `{output_format}` is not text or json")
+    if options.get("everything") or not options["code"]:
+        from freezelint import rules_table
 
-    if options["output_format"] not in ("text", "json"):
-        raise SettingsError(f"--output-format: `{options['output_format']}` is not text or json")
-    if options["everything"] or not options["code"]:
-        print(rules_table.render(options["output_format"]))
+        print(rules_table.render(output_format))
         return 0
     code = options["code"].upper()
     try:
@@ -127,7 +146,11 @@ def rule(options: Options) -> int:
     except KeyError:
         print(f"freezelint: no rule `{options['code']}`; `freezelint rule --all` lists them", file=sys.stderr)
         return 2
-    print(rules_table.as_json(code) if options["output_format"] == "json" else text.rstrip())
+    if output_format == "json":
+        from freezelint import rules_table
+
+        text = rules_table.as_json(code)
+    print(text.rstrip())
     return 0
 
 
@@ -147,6 +170,8 @@ def server(_: Options) -> int:
 def clean(_: Options) -> int:
     """`freezelint clean`."""
     from freezelint.cache import FOLDER
+
+    import shutil
 
     for folder, names, _files in os.walk(Path.cwd()):
         if FOLDER in names:
@@ -192,11 +217,11 @@ def outcome_report(outcome: Outcome, settings: Settings) -> Report:
     )
 
 
-def emit(report: Report, settings: Settings, *, quiet: bool = False, stream: Any = None) -> None:
+def emit(report: Report, settings: Settings, *, quiet: bool | None = False, stream: Any = None) -> None:
     """Print the report, or write it to the output file."""
     stream = stream or sys.stdout
     report.colour = settings.output_file is None and _wants_colour(stream)
-    report.quiet = quiet
+    report.quiet = bool(quiet)
     if settings.statistics and settings.output_format in ("full", "text", "concise"):
         from freezelint.output import fix_line, statistics, sum_up
 
@@ -219,7 +244,7 @@ def exit_code(findings: list[Finding], settings: Settings) -> int:
     return int(failing(findings) and not settings.exit_zero)
 
 
-def progress_line(quiet: bool) -> Any:
+def progress_line(quiet: bool | None) -> Any:
     """Says what is being worked on: a line that rewrites itself on a terminal; elsewhere only once it takes long."""
     started = time.monotonic()
     terminal = sys.stderr.isatty()
@@ -228,6 +253,8 @@ def progress_line(quiet: bool) -> Any:
         if quiet:
             return
         if terminal:
+            import shutil
+
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\033[K{text[:width]}", end="", file=sys.stderr, flush=True)
         elif text and time.monotonic() - started > 10:
@@ -267,3 +294,13 @@ def _wants_colour(stream: Any) -> bool:
     if os.environ.get("FORCE_COLOR", "0") != "0" or os.environ.get("CLICOLOR_FORCE", "0") != "0":
         return True
     return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
+COMMANDS: dict[str, Callable[[Options], int]] = {
+    "check": check,
+    "trace": trace,
+    "run": run,
+    "rule": rule,
+    "server": server,
+    "clean": clean,
+}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from freezelint import book, fixes, suppress
+from freezelint import book, fixes
 from freezelint.cache import FOLDER, Cache
 from freezelint.config import Resolver
 from freezelint.findings import Finding, Location, Severity
@@ -54,9 +53,10 @@ class Sources:
         self.forget(path)
 
     def forget(self, path: str) -> None:
-        for known in (self._open, self._lines):
+        stores: tuple[dict[str, Any], ...] = (self._open, self._lines)
+        for known in stores:
             for key in [key for key in known if key == path or key.startswith(f"{path}\0")]:
-                del known[key]  # type: ignore[attr-defined]
+                del known[key]
 
     def line(self, path: str, cell: int | None, number: int) -> str:
         """One line of a file, or of a notebook's cell, as written."""
@@ -89,7 +89,9 @@ class Outcome:
 
     def diff(self) -> str:
         """The fixes as one unified diff; a notebook's as the source of its cells."""
-        parts = []
+        import difflib
+
+        parts: list[str] = []
         for path, (before, after) in sorted(self.changed.items()):
             old, new = open_source(path, before).editable, open_source(path, after).editable
             rows = difflib.unified_diff(old.splitlines(True), new.splitlines(True), path, path)
@@ -161,6 +163,8 @@ class Check:
         source = self.sources.open(path)
         if source is None:
             return found
+        from freezelint import suppress
+
         judged = {code for code in active if self._judged(code)}
         found, idle = suppress.silence(path, source.editable, found, judged)
         return found + (idle if unused and known and "FRZ001" in active else [])
@@ -248,6 +252,8 @@ def write(outcome: Outcome) -> None:
 
 def add_noqa(outcome: Outcome) -> int:
     """Write `# noqa` behind every finding of `outcome` in a Python file; how many findings that silences."""
+    from freezelint import suppress
+
     by_path: dict[str, list[Finding]] = defaultdict(list)
     for finding in outcome.findings:
         if not finding.code.startswith("FRZ0") and finding.location.cell is None:
