@@ -1,4 +1,4 @@
-"""Rule pages as data: the blocks of `rules/FRZ*.md`, and how a block is run under torch.
+"""Rule pages as data: the blocks of `rules/FRZ*.md`, how a block is run under torch, and how one is linted.
 
 A page has fenced blocks with a role after the language: `python bad`, `python good`, `python harmed`; a word after the
 role names the block (`python bad loop`), and `harmed` of the same name judges it (the unnamed one judges the rest).
@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from freezelint.findings import Finding
+from freezelint.rule import all_rules
 
 RULES = Path(__file__).resolve().parent.parent / "rules"
 TITLE = re.compile(r"# (FRZ\d{3}) ([a-z0-9-]+)\Z")
@@ -48,6 +51,11 @@ class Page:
 
     def of(self, role: str) -> list[Block]:
         return [block for block in self.blocks if block.role == role]
+
+    @property
+    def about_a_mistake(self) -> bool:
+        """Whether the rule is about training code; FRZ0 codes are about the check itself."""
+        return not self.code.startswith("FRZ0")
 
     def judge(self, block: Block) -> Block:
         """The `harmed` block of the same name, else the unnamed one."""
@@ -83,7 +91,9 @@ def _blocks(path: Path, lines: list[str]) -> Iterator[Block]:
         if start is None and line.startswith("```"):
             start, head = number, FENCE.match(line)
             if line.startswith("```python") and not head:
-                raise ValueError(f"{path.name}:{number}: `{line}` is not `python bad|good|harmed [name] [raises=Error]`")
+                raise ValueError(
+                    f"{path.name}:{number}: `{line}` is not `python bad|good|harmed [name] [raises=Error]`"
+                )
         elif start is not None and line == "```":
             if head:
                 yield _block(head, start, lines[start : number - 1])
@@ -131,3 +141,20 @@ def harm(page: Page, block: Block, text: str | None = None) -> bool:
             scope["error"] = error
         exec(compile(judge.text, f"{page.path.name}:{judge.line}", "exec"), scope)
         return bool(scope["harmed"]())
+
+
+def lint(text: str, folder: Path) -> list[Finding]:
+    """What the source witness says about one program, with every rule on."""
+    from freezelint.source.lint import Project, lint_file
+
+    return lint_file(str(folder / "page.py"), text, Project([folder]), frozenset(all_rules())).findings
+
+
+def told(findings: list[Finding], marks: frozenset[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Each finding as (line, code): the marked line of its code that it touches, else the line it starts on."""
+    places = set()
+    for finding in findings:
+        lines = range(finding.location.line, max(finding.location.line, finding.location.end_line) + 1)
+        marked = [line for line, code in marks if code == finding.code and line in lines]
+        places.add((marked[0] if marked else finding.location.line, finding.code))
+    return places

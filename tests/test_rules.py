@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from pages import SECTIONS, Block, Page, all_pages, harm
+from pages import Block, Page, all_pages, harm, lint, told
+
+from freezelint.findings import Safety
+from freezelint.fixes import apply
+from freezelint.source import gate
 
 PAGES = all_pages()
 
 
-def blocks(*roles: str, source: bool = False) -> list[object]:
-    """One test parameter for each block of the pages; `source`: only pages whose rule the source can raise."""
+def blocks(role: str, *, source: bool = False) -> list[object]:
+    """One test parameter for each block of a role; `source`: only of pages whose rule the source can raise."""
     return [
-        pytest.param(page, block, id=f"{page.code}-{block.role}{'-' + block.name if block.name else ''}")
+        pytest.param(page, block, id="-".join(filter(None, (page.code, role, block.name))))
         for page in PAGES
-        for role in roles
         for block in page.of(role)
         if not source or "source" in page.witnesses
     ]
@@ -29,3 +34,33 @@ def test_bad_block_harms(page: Page, block: Block) -> None:
 def test_good_block_does_not_harm(page: Page, block: Block) -> None:
     pytest.importorskip("torch")
     assert not harm(page, block), f"{page.path.name}:{block.line}: harmed() is true after the good block"
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("bad", source=True))
+def test_bad_block_is_reported(page: Page, block: Block, tmp_path: Path) -> None:
+    assert page.code == "FRZ002" or gate.passes(block.text.encode())
+    assert told(lint(block.text, tmp_path), block.marks) == block.marks
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("good"))
+def test_good_block_is_silent(page: Page, block: Block, tmp_path: Path) -> None:
+    said = [(finding.location.line, finding.code, finding.message) for finding in lint(block.text, tmp_path)]
+    assert said == [], f"{page.path.name}:{block.line}"
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("bad", source=True))
+def test_fix_takes_the_harm_away(page: Page, block: Block, tmp_path: Path) -> None:
+    findings = [finding for finding in lint(block.text, tmp_path) if finding.code == page.code]
+    assert findings, "nothing reported, nothing to fix"
+    fixes = [finding.fix for finding in findings if finding.fix and finding.fix.edits]
+    if page.fix == "none" or (not fixes and block is not page.of("bad")[0]):
+        assert not fixes, f"{page.path.name} promises no fix"
+        return
+    assert len(fixes) == len(findings), f"{page.path.name} promises a {page.fix} fix"
+    assert page.fix == "unsafe" or all(fix.safety is Safety.SAFE for fix in fixes)
+    path = str(tmp_path / "page.py")
+    changed, fixed = apply({path: block.text}, findings, unsafe=True)
+    assert fixed == len(findings)
+    assert not [finding for finding in lint(changed[path], tmp_path) if finding.code == page.code], changed[path]
+    pytest.importorskip("torch")
+    assert not harm(page, block, changed[path]), f"harmed() is still true after the fix:\n{changed[path]}"
