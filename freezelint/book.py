@@ -9,12 +9,7 @@ import os
 from functools import cache, lru_cache
 from pathlib import Path
 
-NOTES = {
-    "FRZ001": "unused-suppression",
-    "FRZ002": "syntax-error",
-    "FRZ003": "model-not-traced",
-    "FRZ004": "run-not-made",
-}
+HOME = "https://github.com/freezelint/freezelint"
 
 
 @lru_cache(maxsize=1)
@@ -27,12 +22,11 @@ def folder() -> Path:
 
 @lru_cache(maxsize=1)
 def codes() -> tuple[str, ...]:
-    """Every code with a page or about the check itself, sorted."""
+    """Every code, sorted."""
     try:
-        pages = {name[:-3] for name in os.listdir(folder()) if name.startswith("FRZ") and name.endswith(".md")}
+        return tuple(sorted(name[:-3] for name in os.listdir(folder()) if name[:3] == "FRZ" and name[-3:] == ".md"))
     except OSError:
-        pages = set()
-    return tuple(sorted(pages | NOTES.keys()))
+        return ()
 
 
 @cache
@@ -49,7 +43,12 @@ def name(code: str) -> str:
     try:
         return page(code).partition("\n")[0].removeprefix(f"# {code}").strip()
     except KeyError:
-        return NOTES.get(code, code)
+        return code
+
+
+def url(code: str) -> str | None:
+    """Where the page can be read on the web."""
+    return f"{HOME}/blob/main/rules/{code}.md" if code in codes() else None
 
 
 def witnesses(code: str) -> tuple[str, ...]:

@@ -82,9 +82,9 @@ class Settings:
         values = {}
         for key, value in table.items():
             name = key.replace("-", "_")
-            if name not in _types(cls) or "_" in key or name in NOT_KEYS:
-                raise SettingsError(f"{where(key)}: unknown key `{key}`{_nearest(key, _types(cls))}")
-            values[name] = _convert(value, _types(cls)[name], key, where)
+            if name not in types_of(cls) or "_" in key or name in NOT_KEYS:
+                raise SettingsError(f"{where(key)}: unknown key `{key}`{_nearest(key, types_of(cls))}")
+            values[name] = _convert(value, types_of(cls)[name], key, where)
         _check_values(values, where)
         return replace(base, **values)
 
@@ -157,7 +157,7 @@ def _line_of(text: str, key: str, table: str, nth: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def _types(cls: type) -> dict[str, Any]:
+def types_of(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in fields(cls)}
 
@@ -199,7 +199,7 @@ def _model(table: Any, nth: int, where: Where) -> ModelSettings:
     spot = f"{where.table}.models".lstrip(".")
     if not isinstance(table, dict):
         raise SettingsError(f"{where('models')}: `models` must be a list of tables")
-    hints = _types(ModelSettings)
+    hints = types_of(ModelSettings)
     values: dict[str, Any] = {}
     for key, value in table.items():
         inner = Where(where(key, spot, nth))

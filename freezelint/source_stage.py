@@ -189,7 +189,9 @@ def _codes(job: Job) -> frozenset[str]:
     from freezelint.rule import all_rules
 
     rules = all_rules()
-    return frozenset(code for code in job.codes if code in rules and (not rules[code].preview or code in job.preview))
+    return frozenset(
+        code for code in job.codes if code not in rules or not rules[code].preview or code in job.preview
+    )
 
 
 class Unreadable(Exception):

@@ -47,7 +47,7 @@ def record(finding: Finding) -> dict[str, Any]:
             for item in finding.related
         ],
         "severity": finding.severity.value,
-        "url": None,
+        "url": book.url(finding.code),
     }
 
 
