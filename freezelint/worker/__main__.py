@@ -29,4 +29,7 @@ def load() -> None:
 
 if __name__ == "__main__":
     load()
-    importlib.import_module(f"{NAME}.protocol").serve()
+    if sys.argv[1:2] == ["script"]:
+        importlib.import_module(f"{NAME}.script").main(sys.argv[2:])
+    else:
+        importlib.import_module(f"{NAME}.protocol").serve()

@@ -1,0 +1,103 @@
+"""The graph witness: every nominated model traced by the worker; what could not be traced is a note (FRZ003)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from freezelint.client import WantsPython, Worker, WorkerError, find_python
+from freezelint.findings import Finding, Location, Severity
+from freezelint.model_report import ModelReport
+
+CODE = "FRZ003"
+Progress = Callable[[str], None]
+
+
+class TraceSettings(WantsPython, Protocol):
+    @property
+    def timeout_s(self) -> float: ...
+
+
+@dataclass
+class GraphResult:
+    reports: list[ModelReport] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+
+
+def trace_targets(
+    targets: Iterable[Any], settings: TraceSettings, project_root: Path, progress: Progress
+) -> GraphResult:
+    """Trace each target: a `Target` of the source stage, a `ModelSettings`, or "pkg.mod:callable"."""
+    result = GraphResult()
+    chosen = [target_json(target) for target in targets]
+    if not chosen:
+        return result
+    python, reason = find_python(settings, project_root)
+    if python is None:
+        result.notes.append(note(reason, {"path": str(project_root)}))
+        return result
+    with Worker(python, project_root, settings.timeout_s) as worker:
+        for number, target in enumerate(chosen, 1):
+            progress(f"tracing {target['name']} ({number} of {len(chosen)})")
+            _trace_one(worker, target, result)
+    return result
+
+
+def _trace_one(worker: Worker, target: dict[str, Any], result: GraphResult) -> None:
+    try:
+        report = ModelReport.from_json(worker.call("trace", target=target))
+    except WorkerError as error:
+        result.notes.append(note(f"`{target['name']}` was not traced: {told(error)}", target, error))
+        return
+    report.frozen, report.trainable = tuple(target.get("frozen", ())), tuple(target.get("trainable", ()))
+    result.reports.append(report)
+    if report.method == "real":
+        result.notes.append(note(f"`{target['name']}`: {report.notes[0]}", target, severity=Severity.HINT))
+
+
+def told(error: WorkerError) -> str:
+    if error.kind in ("start", "protocol", "timeout", "crash", "memory", "UnsupportedError"):
+        return error.text
+    return error.text if error.text.startswith(error.kind) else f"{error.kind}: {error.text}"
+
+
+def target_json(target: Any) -> dict[str, Any]:
+    """What the worker is asked for. Paths are absolute: the worker's folder need not be ours."""
+    if isinstance(target, str):
+        return {"name": target, "build": _absolute(target)}
+    if isinstance(target, Mapping):
+        return dict(target)
+    build = getattr(target, "build", None)
+    if build is None:
+        path = str(Path(target.path).absolute())
+        keys = {"kind": target.kind, "qualname": target.qualname, "line": target.line}
+        return {"name": target.name, "path": path, **keys}
+    inputs = list(target.inputs) if not isinstance(target.inputs, str) else target.inputs
+    asked = {"name": target.name, "build": _absolute(build), "loss": target.loss or None}
+    if inputs:
+        asked["inputs"] = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
+    return {**asked, "frozen": list(target.frozen), "trainable": list(target.trainable)}
+
+
+def _absolute(reference: str) -> str:
+    """`models/net.py:build` with the file's full path; `pkg.mod:build` as it is."""
+    path, _, name = reference.rpartition(":")
+    return f"{Path(path).absolute()}:{name}" if path.endswith(".py") else reference
+
+
+def note(
+    text: str, target: Mapping[str, Any], error: WorkerError | None = None, severity: Severity = Severity.WARNING
+) -> Finding:
+    path, line = str(target.get("path") or ""), int(target.get("line") or 1)
+    if error is not None and error.path and error.line:
+        path, line = error.path, error.line
+    return Finding(CODE, text, Location(_relative(path or "."), line), severity)
+
+
+def _relative(path: str) -> str:
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path

@@ -1,0 +1,160 @@
+"""What a trace says about one model: its gradient map, every module and parameter, and what a step costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from freezelint.findings import Location
+from freezelint.gradient_map import GradientMap, Kind, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """Sums over one step. `*_ops` count the heavy operations only: products, convolutions, attention."""
+
+    forward_flops: int = 0
+    dgrad_flops: int = 0
+    wgrad_flops: int = 0
+    recompute_flops: int = 0
+    dgrad_ops: int = 0
+    wgrad_ops: int = 0
+    saved_bytes: int = 0
+
+    @property
+    def backward_flops(self) -> int:
+        return self.dgrad_flops + self.wgrad_flops
+
+    def __add__(self, other: Bill) -> Bill:
+        return Bill(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Bill)))
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleRow:
+    """One module with its own parameters and costs, those of its submodules not included.
+
+    `state`: trains, starved, passes (frozen, a gradient goes through), frozen; through and idle have no parameters.
+    """
+
+    path: str
+    class_name: str
+    state: str
+    own_parameters: int
+    own_elements: int
+    trainable_elements: int
+    reached_elements: int
+    present: Bill
+    whole: Bill
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRow:
+    name: str
+    shape: tuple[int, ...]
+    trainable: bool
+    reached: bool
+    in_optimizer: bool | None
+    place: Location | None
+
+    @property
+    def elements(self) -> int:
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """One change to the freeze and what it leaves. `confirmed`: recorded again, not only computed."""
+
+    kind: str  # "freeze" or "input"
+    title: str
+    names: tuple[str, ...]
+    place: Location | None
+    left: Bill
+    saved_flops: int
+    saved_bytes: int | None
+    confirmed: bool
+
+
+@dataclass(slots=True)
+class ModelReport:
+    """`present`: as it is frozen; `whole`: with every parameter trainable."""
+
+    name: str
+    map: GradientMap
+    modules: list[ModuleRow]
+    parameters: list[ParameterRow]
+    present: Bill
+    whole: Bill
+    what_if: list[WhatIf] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)  # "x: float32[2,3,224,224]"
+    inputs_from: str = "settings"
+    device: str = "cpu"
+    method: str = "fake"  # or "real": a small real step
+    torch: str = ""
+    operations: int = 0
+    build_s: float = 0.0
+    trace_s: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    place: Location | None = None  # where the model is built or its class defined
+    frozen: tuple[str, ...] = ()  # the contract, as patterns of names
+    trainable: tuple[str, ...] = ()
+
+    @property
+    def losses(self) -> list[Node]:
+        return self.map.losses()
+
+    @property
+    def starts(self) -> list[int]:
+        return [node.id for node in self.map.losses()]
+
+    def gradient_inputs(self) -> list[Node]:
+        """Inputs, and tensors made inside the forward, that require grad."""
+        return [node for node in self.map.nodes if node.kind is Kind.INPUT and node.trainable]
+
+    def starved(self) -> list[ParameterRow]:
+        """Trainable parameters that got no gradient."""
+        return [row for row in self.parameters if row.trainable and not row.reached]
+
+    def share_of_backward(self) -> float:
+        """Backward's operations as a share of those with everything trainable."""
+        return self.present.backward_flops / self.whole.backward_flops if self.whole.backward_flops else 0.0
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ModelReport:
+        """From the worker's answer."""
+        return cls(
+            name=data["name"],
+            map=GradientMap.from_json(data["map"]),
+            modules=[_module(row) for row in data["modules"]],
+            parameters=[_parameter(row) for row in data["parameters"]],
+            present=Bill(**data["present"]),
+            whole=Bill(**data["whole"]),
+            what_if=[_what_if(row) for row in data["what_if"]],
+            place=_location(data["place"]),
+            **{key: data[key] for key in PLAIN if key in data},
+        )
+
+
+PLAIN = ("inputs", "inputs_from", "device", "method", "torch", "operations", "build_s", "trace_s", "notes")
+
+
+def _location(data: list[Any] | None) -> Location | None:
+    return Location(*data) if data else None
+
+
+def _module(row: dict[str, Any]) -> ModuleRow:
+    plain = {key: row[key] for key in row if key not in ("class", "present", "whole")}
+    return ModuleRow(class_name=row["class"], present=Bill(**row["present"]), whole=Bill(**row["whole"]), **plain)
+
+
+def _parameter(row: dict[str, Any]) -> ParameterRow:
+    return ParameterRow(**{**row, "shape": tuple(row["shape"]), "place": _location(row["place"])})
+
+
+def _what_if(row: dict[str, Any]) -> WhatIf:
+    return WhatIf(
+        **{**row, "names": tuple(row["names"]), "place": _location(row["place"]), "left": Bill(**row["left"])}
+    )

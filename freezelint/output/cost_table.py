@@ -1,0 +1,129 @@
+"""The cost table of a traced model, as plain text: one row a part of the model, sums for the freeze and for no freeze."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from freezelint.model_report import Bill, ModelReport, ModuleRow
+
+MOST_ROWS = 14
+COLUMNS = ("module", "state", "parameters", "forward", "dgrad", "wgrad", "dgrad ops", "wgrad ops", "saved")
+STATES = {
+    "trains": "trains", "starved": "starved", "passes": "frozen, passed", "frozen": "frozen",
+    "through": "", "idle": "", "": "",
+}  # fmt: skip
+
+
+def render(report: ModelReport) -> str:
+    """Table, sums, starved parameters and what one change would save. Columns are fixed; operations are heavy ones."""
+    rows = [_row(part) for part in parts(report.modules)]
+    total = ("total", "", count(sum(row.own_elements for row in report.modules)), *_bill(report.present))
+    whole = ("all trainable", "", "", *_bill(report.whole))
+    lines = [heading(report), *columns([COLUMNS, *rows, total, whole])]
+    if report.whole.backward_flops and not report.starved():
+        lines.append(f"backward: {report.share_of_backward():.3f} of what it is with everything trainable")
+    lines.extend(_starved(report))
+    lines.extend(f"what if: {what_if}" for what_if in changes(report))
+    lines.extend(f"note: {text}" for text in report.notes)
+    return "\n".join(lines)
+
+
+def heading(report: ModelReport) -> str:
+    fake = "fake tensors" if report.method == "fake" else "a real step"
+    inputs = ", ".join(report.inputs)
+    return f"{report.name}: {inputs} ({report.inputs_from}) on {report.device}, {fake}, torch {report.torch}"
+
+
+def parts(modules: list[ModuleRow]) -> list[tuple[str, str, int, Bill]]:
+    """The module tree cut where it fits the screen: the deepest level with at most MOST_ROWS rows."""
+    deepest = max((row.path.count(".") + 1 for row in modules if row.path), default=0)
+    best = _at_depth(modules, 1)
+    for depth in range(2, deepest + 1):
+        rows = _at_depth(modules, depth)
+        if len(rows) > MOST_ROWS:
+            break
+        best = rows
+    return best
+
+
+def _at_depth(modules: list[ModuleRow], depth: int) -> list[tuple[str, str, int, Bill]]:
+    groups: dict[str, list[ModuleRow]] = {}
+    for row in modules:
+        groups.setdefault(".".join(row.path.split(".")[:depth]), []).append(row)
+    shown = []
+    for path, rows in groups.items():
+        bill = sum((row.present for row in rows), Bill())
+        elements = sum(row.own_elements for row in rows)
+        if elements or bill != Bill():
+            shown.append((path, _state(rows), elements, bill))
+    return shown
+
+
+def _state(rows: list[ModuleRow]) -> str:
+    """The states of a part's modules, worst first, as one word or two."""
+    states = [row.state for row in rows if row.own_parameters]
+    for state in ("starved", "trains"):
+        if state in states:
+            rest = set(states) - {state}
+            return f"{state}, some" if rest else STATES[state]
+    return STATES["passes"] if "passes" in states else STATES.get(states[0] if states else "", "")
+
+
+def _row(part: tuple[str, str, int, Bill]) -> tuple[str, ...]:
+    path, state, elements, bill = part
+    return (path or "(own)", state, count(elements), *_bill(bill))
+
+
+def _bill(bill: Bill) -> tuple[str, ...]:
+    flops = (bill.forward_flops, bill.dgrad_flops, bill.wgrad_flops)
+    return (*map(flop, flops), str(bill.dgrad_ops), str(bill.wgrad_ops), size(bill.saved_bytes))
+
+
+def columns(rows: list[tuple[str, ...]]) -> Iterable[str]:
+    """Names left, numbers right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        yield "  ".join(cells).rstrip()
+
+
+def _starved(report: ModelReport) -> list[str]:
+    starved = report.starved()
+    if not starved:
+        return []
+    names = ", ".join(f"`{row.name}`" for row in starved[:4])
+    more = f" and {len(starved) - 4} more" if len(starved) > 4 else ""
+    return [f"no gradient reaches {len(starved)} trainable parameters: {names}{more}"]
+
+
+def changes(report: ModelReport) -> list[str]:
+    """What each single change would save, most first."""
+    told = []
+    for change in report.what_if:
+        before = report.present.backward_flops
+        share = f"backward -{100 * change.saved_flops / before:.0f} %" if before else "backward unchanged"
+        saved = f", -{size(change.saved_bytes)} saved" if change.saved_bytes else ""
+        told.append(f"{change.title}: {share} (-{flop(change.saved_flops)}{saved})")
+    return told
+
+
+def flop(value: int) -> str:
+    return _scaled(value, "FLOP", 1000)
+
+
+def size(value: int) -> str:
+    return _scaled(value, "B", 1000)
+
+
+def count(value: int) -> str:
+    return _scaled(value, "", 1000).strip() if value else "0"
+
+
+def _scaled(value: float, unit: str, base: int) -> str:
+    """Three significant digits: 22.4 GFLOP, 0 B, 1.59 MB."""
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if abs(value) < base or prefix == "P":
+            digits = f"{value:.0f}" if prefix == "" or abs(value) >= 100 else f"{value:.3g}"
+            return f"{digits} {prefix}{unit}".rstrip()
+        value /= base
+    return ""

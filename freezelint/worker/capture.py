@@ -1,0 +1,204 @@
+"""One recorded forward, loss and backward of a model, on fake tensors or for real."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from .fake import device_of, fake_inputs, fake_model
+from .inputs import Inputs
+from .protocol import UnsupportedError
+from .recorder import Recorder, has_storage
+from .watch import Watch
+
+
+@dataclass(eq=False)
+class Recording:
+    """What one recording saw. Tensors are those of the recorded copy; names are the user's."""
+
+    recorder: Recorder
+    watch: Watch
+    model: nn.Module
+    parameters: dict[str, Tensor]
+    buffers: list[Tensor]
+    inputs: list[tuple[str, Tensor]]
+    device: str
+    real: bool
+    losses: list[tuple[str, Tensor]] = field(default_factory=list)
+    outputs: list[tuple[str, Tensor]] = field(default_factory=list)
+    saved: dict[str, int] = field(default_factory=dict)  # bytes kept for backward, by module path
+    notes: list[str] = field(default_factory=list)
+
+    def reached(self) -> set[str]:
+        """The parameters that autograd handed a gradient."""
+        return {name for name, parameter in self.parameters.items() if parameter.grad is not None}
+
+
+Loss = Callable[..., Any]
+Freeze = Callable[[str, bool], bool]  # name, requires_grad now -> requires_grad in the recording
+
+
+def record(
+    model: nn.Module, inputs: Inputs, loss: Loss | None = None, *, real: bool = False, freeze: Freeze | None = None
+) -> Recording:
+    """Record one step. A fake recording works on a copy; a real one on the model itself, whose gradients it clears.
+
+    Raises what the model raises. `freeze` answers "what if": it says which parameters require grad in the recording.
+    """
+    mode = None if real else FakeTensorMode(allow_non_fake_inputs=True)
+    recorder = Recorder(mode)
+    device = device_of(model)
+    if mode is None:
+        args, kwargs = inputs.args, inputs.kwargs
+    else:
+        model = fake_model(model, mode, recorder.shadows)
+        args, kwargs = fake_inputs((inputs.args, inputs.kwargs), mode, recorder.shadows, device)
+    before = {name: p.requires_grad for name, p in model.named_parameters()}
+    try:
+        set_requires_grad(model, freeze)
+        recording = _prepare(recorder, model, args, kwargs, device, real)
+        _run(recording, mode, args, kwargs, loss)
+    finally:
+        for name, parameter in model.named_parameters():
+            if real and freeze is not None and parameter.is_leaf:
+                parameter.requires_grad_(before[name])
+    return recording
+
+
+def set_requires_grad(model: nn.Module, freeze: Freeze | None) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.grad = None
+        if freeze is not None and parameter.is_floating_point():
+            parameter.requires_grad_(freeze(name, parameter.requires_grad))
+
+
+def _prepare(recorder: Recorder, model: nn.Module, args: Any, kwargs: Any, device: Any, real: bool) -> Recording:
+    paths = {id(module): name for name, module in model.named_modules()}
+    parameters: dict[str, Tensor] = dict(model.named_parameters())
+    buffers = dict(model.named_buffers())
+    named = list(named_tensors(args, "", argument_names(model))) + list(named_tensors(kwargs, ""))
+    for name, tensor in parameters.items():
+        recorder.placeholder(tensor, name, "parameter")
+    for name, tensor in buffers.items():
+        recorder.placeholder(tensor, name, "buffer")
+    for name, tensor in named:
+        recorder.placeholder(tensor, name, "input")
+    watch = Watch(recorder, paths)
+    return Recording(recorder, watch, model, parameters, list(buffers.values()), named, str(device), real)
+
+
+def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: Any, loss: Loss | None) -> None:
+    recorder = recording.recorder
+    grad_mode = torch.is_grad_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.set_grad_enabled, grad_mode)
+        torch.set_grad_enabled(True)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        if mode is not None:
+            stack.enter_context(mode)
+        stack.enter_context(recording.watch)
+        stack.enter_context(recorder)
+        with SavedBytes(recording):
+            output = recording.model(*args, **kwargs)
+            recorder.modules.clear()
+            recording.outputs = list(named_tensors(output, "output"))
+            recording.losses = _losses(output, recording, loss, (args, kwargs))
+        recorder.settle()
+        starts = [tensor for _, tensor in recording.losses if tensor.requires_grad]
+        recorder.phase = "backward"
+        if starts:
+            torch.autograd.backward(starts, [torch.ones_like(start) for start in starts])
+        recorder.settle()
+
+
+def _losses(output: Any, recording: Recording, loss: Loss | None, inputs: Any) -> list[tuple[str, Tensor]]:
+    """The given loss of the output, else its `.loss`, else every floating tensor in it."""
+    if loss is not None:
+        value = call_loss(loss, output, inputs)
+        if not isinstance(value, Tensor):
+            raise UnsupportedError(f"the loss function returned {type(value).__name__}, not a tensor")
+        return [("loss", value)]
+    own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    if isinstance(own, Tensor):
+        return [("loss", own)]
+    floating = [(name, t) for name, t in recording.outputs if t.is_floating_point() or t.is_complex()]
+    if not floating:
+        raise UnsupportedError("the model's output holds no floating-point tensor to start backward from")
+    recording.notes.append("no loss was given: every output counts as one")
+    return floating
+
+
+def call_loss(loss: Loss, output: Any, inputs: Any) -> Any:
+    """`loss(output)`, or `loss(output, inputs)` for a function of two arguments."""
+    import inspect
+
+    try:
+        kinds = [p.kind for p in inspect.signature(loss).parameters.values() if p.default is p.empty]
+    except (TypeError, ValueError):
+        kinds = []
+    positional = sum(kind.name in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD") for kind in kinds)
+    if positional < 2:
+        return loss(output)
+    args, kwargs = inputs
+    return loss(output, kwargs or (args[0] if len(args) == 1 else args))
+
+
+def argument_names(model: nn.Module) -> list[str]:
+    import inspect
+
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def named_tensors(value: Any, name: str, names: list[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested containers with a name that says where it is: `output.logits`, `x`, `batch.pixels`."""
+    if isinstance(value, Tensor):
+        yield name or "x", value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from named_tensors(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (tuple, list)):
+        for index, item in enumerate(value):
+            own = names[index] if names and index < len(names) else f"{name}[{index}]"
+            yield from named_tensors(item, own)
+    elif hasattr(value, "__dataclass_fields__"):
+        for key in value.__dataclass_fields__:
+            yield from named_tensors(getattr(value, key), f"{name}.{key}" if name else key)
+
+
+class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
+    """Counts the storages that backward reads, once each, and neither parameters nor buffers.
+
+    A tensor saved for a part of the graph that no loss leads to is not counted: it goes with its graph.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        owned = {
+            t.untyped_storage()._cdata for t in (*recording.parameters.values(), *recording.buffers) if has_storage(t)
+        }
+
+        def pack(tensor: Tensor) -> tuple[Tensor, str]:
+            modules = recording.recorder.modules
+            return tensor, modules[-1][0] if modules else ""
+
+        def unpack(packed: tuple[Tensor, str]) -> Tensor:
+            tensor, path = packed
+            with torch._C.DisableTorchFunction():
+                if has_storage(tensor) and tensor.untyped_storage()._cdata not in owned:
+                    owned.add(tensor.untyped_storage()._cdata)
+                    recording.saved[path] = recording.saved.get(path, 0) + tensor.untyped_storage().nbytes()
+                    recording.recorder.alive.append(tensor)
+            return tensor
+
+        super().__init__(pack, unpack)

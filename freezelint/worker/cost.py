@@ -1,0 +1,178 @@
+"""What a recorded step costs: forward, dgrad and wgrad operations and floating-point operations, saved bytes.
+
+A backward operation is dgrad when its result goes towards a value that depends on an input, wgrad when it goes only
+towards parameters. Which gradient it works for is found by walking from each gradient an autograd node hands on back
+to the node's own operations. `Costs.without` answers what is left when some leaves no longer require grad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from operator import getitem
+from typing import Any
+
+from torch import Tensor, fx
+
+from .flow import Flow, key, node_key
+from .recorder import Grad, Recorder
+
+DGRAD, WGRAD = "dgrad", "wgrad"
+
+
+@dataclass
+class Bill:
+    """Sums, for one module or the whole model."""
+
+    forward_flops: int = 0
+    dgrad_flops: int = 0
+    wgrad_flops: int = 0
+    recompute_flops: int = 0
+    dgrad_ops: int = 0
+    wgrad_ops: int = 0
+    saved_bytes: int = 0
+
+    def add(self, role: str, flops: int) -> None:
+        if role == DGRAD:
+            self.dgrad_flops, self.dgrad_ops = self.dgrad_flops + flops, self.dgrad_ops + 1
+        else:
+            self.wgrad_flops, self.wgrad_ops = self.wgrad_flops + flops, self.wgrad_ops + 1
+
+    @property
+    def backward_flops(self) -> int:
+        return self.dgrad_flops + self.wgrad_flops
+
+
+@dataclass(eq=False)
+class Unit:
+    """One gradient's share of one backward operation."""
+
+    path: str
+    role: str
+    flops: int
+    towards: list[Any]  # keys of the autograd nodes (or leaves) that get the gradient
+    node: fx.Node
+
+
+@dataclass(eq=False)
+class Costs:
+    """The costs of one recording."""
+
+    flow: Flow
+    units: list[Unit] = field(default_factory=list)
+    by_path: dict[str, Bill] = field(default_factory=dict)
+    passed: set[str] = field(default_factory=set)  # modules a gradient went through
+    taken: set[fx.Node] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        recording = self.flow.recording
+        for op in recording.recorder.ops:
+            self.bill(op.path).forward_flops += op.flops
+        for grad in recording.recorder.grads:
+            self._account(recording.recorder, grad)
+        for node in recording.recorder.backward_nodes:
+            if node.meta["phase"] == "recompute":
+                self.bill(_path_of(node)).recompute_flops += node.meta["flops"]
+        for path, saved in recording.saved.items():
+            self.bill(path).saved_bytes += saved
+
+    def bill(self, path: str) -> Bill:
+        return self.by_path.setdefault(path, Bill())
+
+    def total(self) -> Bill:
+        total = Bill()
+        for bill in self.by_path.values():
+            for name, value in vars(bill).items():
+                setattr(total, name, getattr(total, name) + value)
+        return total
+
+    def _account(self, recorder: Recorder, grad: Grad) -> None:
+        own = [node for node in recorder.backward_nodes[grad.first : grad.last] if node not in self.taken]
+        self.taken.update(own)
+        op = recorder.op_of.get(grad.node)
+        path = op.path if op else ""
+        if grad.received:
+            self.passed.add(path)
+        heavy = [
+            node for node in own if node.meta["phase"] == "backward" and (node.meta["flops"] or node.meta["parts"])
+        ]
+        if not heavy:
+            return
+        wanted = _wanted(recorder, grad, set(own))
+        for node in heavy:
+            for part, flops in node.meta["parts"].items() or [(None, node.meta["flops"])]:
+                towards = [target for target, uses in wanted if (node, part) in uses]
+                unit = Unit(path, self._role(towards), flops, towards, node)
+                node.meta.setdefault("role", unit.role)
+                self.units.append(unit)
+                self.bill(path).add(unit.role, flops)
+
+    def _role(self, towards: list[Any]) -> str:
+        return DGRAD if not towards or any(self._is_data(target) for target in towards) else WGRAD
+
+    def _is_data(self, target: Any) -> bool:
+        if isinstance(target, int):  # a leaf, by identity
+            return target not in {id(p) for p in self.flow.recording.parameters.values()}
+        return self.flow.node_is_data.get(target, True)
+
+    def without(self, leaves: Iterable[Tensor]) -> Bill:
+        """Backward's sums if these leaves did not require grad."""
+        gone = {id(leaf) for leaf in leaves}
+        needed: dict[Any, bool] = {}
+        total = Bill()
+        for unit in self.units:
+            if not unit.towards or any(_needed(target, gone, needed) for target in unit.towards):
+                total.add(unit.role, unit.flops)
+        return total
+
+
+def _needed(target: Any, gone: set[int], known: dict[Any, bool]) -> bool:
+    """Whether any leaf behind `target` still requires grad."""
+    todo = [(target, False)]
+    while todo:
+        node, expanded = todo.pop()
+        if node in known and not expanded:
+            continue
+        if isinstance(node, int):
+            known[node] = node not in gone
+            continue
+        following = [node_key(n) for n, _ in node.next_functions if n is not None]
+        if expanded:
+            known[node] = any(known[n] for n in following) if following else True
+        else:
+            todo.append((node, True))
+            todo.extend((n, False) for n in following if n not in known)
+    return known[target]
+
+
+def _wanted(recorder: Recorder, grad: Grad, own: set[fx.Node]) -> list[tuple[Any, set[tuple[fx.Node, int | None]]]]:
+    """For each gradient handed on: who gets it, and the (operation, index of its result) it was computed with."""
+    found = []
+    for (following, _), result in zip(grad.node.next_functions, grad.results, strict=False):
+        if following is None or result is None or id(result) not in recorder.nodes:
+            continue
+        found.append((key(node_key(following)), _slice(recorder.nodes[id(result)], own)))
+    return found
+
+
+def _slice(start: fx.Node, own: set[fx.Node]) -> set[tuple[fx.Node, int | None]]:
+    uses: set[tuple[fx.Node, int | None]] = set()
+    todo: list[tuple[fx.Node, int | None]] = [(start, None)]
+    seen = set()
+    while todo:
+        node, part = todo.pop()
+        if node.target is getitem:
+            todo.append((node.args[0], node.args[1]))  # type: ignore[arg-type]
+            continue
+        if node not in own or (node, part) in seen:
+            continue
+        seen.add((node, part))
+        uses.add((node, part))
+        uses.add((node, None))
+        todo.extend((source, None) for source in node.all_input_nodes)
+    return uses
+
+
+def _path_of(node: fx.Node) -> str:
+    stack = node.meta.get("nn_module_stack") or {}
+    return next(reversed(stack), "")

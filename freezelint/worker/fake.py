@@ -1,0 +1,67 @@
+"""Copies of a model and its inputs that have shapes but no values, no weight and no bill."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._pytree import tree_map_only
+
+from .protocol import UnsupportedError
+from .shadow import INTEGERS, Shadows
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model trains: the device of its first real parameter; the CPU for one that was built without memory."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type != "meta":
+            return tensor.device
+    return torch.device("cpu")
+
+
+def fake_like(real: Tensor, mode: FakeTensorMode, device: torch.device) -> Tensor:
+    """A fake tensor of the same shape, strides, type and role; a leaf."""
+    with mode:
+        fake = torch.empty_strided(real.size(), real.stride(), dtype=real.dtype, device=device)
+    if isinstance(real, nn.Parameter):
+        return nn.Parameter(fake, requires_grad=real.requires_grad)
+    return fake.requires_grad_(real.requires_grad)
+
+
+def fake_model(model: nn.Module, mode: FakeTensorMode, shadows: Shadows) -> nn.Module:
+    """A deep copy in which every parameter and buffer is fake; tied ones stay tied. The model itself is not touched."""
+    device = device_of(model)
+    memo: dict[int, Any] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        if id(tensor) not in memo and type(tensor) in (Tensor, nn.Parameter):
+            memo[id(tensor)] = fake = fake_like(tensor, mode, device)
+            learn(fake, tensor, shadows)
+    try:
+        copied = copy.deepcopy(model, memo)
+    except Exception as error:  # locks, generators, scripted code: whatever a module may hold
+        raise UnsupportedError(f"the model cannot be copied: {type(error).__name__}: {str(error)[:120]}") from error
+    if not all(isinstance(tensor, FakeTensor) for tensor in copied.parameters()):
+        raise UnsupportedError("some parameters have a type that cannot be faked")
+    return copied
+
+
+def fake_inputs(inputs: Any, mode: FakeTensorMode, shadows: Shadows, device: torch.device) -> Any:
+    """The same arguments with fake tensors in place of real ones; known integers stay known."""
+
+    def fake_of(real: Tensor) -> Tensor:
+        fake = fake_like(real.detach(), mode, device)
+        learn(fake, real, shadows)
+        return fake.requires_grad_(real.requires_grad)
+
+    return tree_map_only(Tensor, fake_of, inputs)
+
+
+def learn(fake: Tensor, real: Tensor, shadows: Shadows) -> None:
+    countable = not (real.dtype.is_floating_point or real.dtype.is_complex)
+    if real.device.type == "meta" or real.numel() > INTEGERS or not (countable or real.numel() == 1):
+        return
+    if not isinstance(real, nn.Parameter):
+        shadows.know(fake, real.detach().cpu().clone())

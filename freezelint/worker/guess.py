@@ -1,0 +1,144 @@
+"""Example inputs without settings: candidates from the model's own structure, tried on fake tensors until one runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from .fake import device_of, fake_inputs, fake_model
+from .inputs import Inputs, from_settings, random_tensor
+from .protocol import UnsupportedError
+from .shadow import Shadows
+from .targets import Built
+
+
+def example_inputs(built: Built) -> Inputs:
+    """What the project says, else the first candidate with which the model runs."""
+    if built.inputs is not None:
+        return from_settings(built.inputs)
+    model = built.model
+    own = getattr(model, "example_input_array", None)  # Lightning's name for it
+    if isinstance(own, (Tensor, tuple, list, dict)):
+        return from_settings(own)
+    tried = 0
+    reason = ""
+    for inputs in candidates(model):
+        tried += 1
+        error = trial(model, inputs)
+        if error is None:
+            return inputs
+        reason = reason or error
+    raise UnsupportedError(f"no example inputs found ({tried} tried; the first: {reason}); name them in the settings")
+
+
+def trial(model: nn.Module, inputs: Inputs) -> str | None:
+    """None when a fake forward runs, else why not."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    shadows = Shadows(mode)
+    try:
+        copied = fake_model(model, mode, shadows)
+        args, kwargs = fake_inputs((inputs.args, inputs.kwargs), mode, shadows, device_of(model))
+        with mode, torch.enable_grad():
+            copied(*args, **kwargs)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if "data-dependent" in text.lower() or "DataDependent" in type(error).__name__:
+            return None  # the shapes fit; values are the recorder's business
+        return f"{type(error).__name__}: {text[:120]}"
+    return None
+
+
+def candidates(model: nn.Module) -> Iterator[Inputs]:
+    """Most likely first."""
+    names = [p.name for p in _parameters(model) if p.default is p.empty] or [p.name for p in _parameters(model)][:1]
+    if not names:
+        yield Inputs((), {}, "inferred")
+    by_name = _by_names(model, names)
+    if by_name is not None:
+        yield by_name
+    for tensor in _first_tensors(model):
+        if len(names) <= 1:
+            yield Inputs((tensor,), {}, "inferred")
+        else:
+            yield Inputs(tuple(tensor.clone() for _ in names), {}, "inferred")
+
+
+def _parameters(model: nn.Module) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def vocabulary(model: nn.Module) -> int:
+    tables = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)]
+    return max(tables, default=16)
+
+
+def _by_names(model: nn.Module, names: list[str]) -> Inputs | None:
+    """By what the arguments are called: token ids, masks, pixels, labels."""
+    made: dict[str, Any] = {}
+    image = next((t for t in _first_tensors(model) if t.dim() == 4), None)
+    for name in names:
+        lower = name.lower()
+        if lower in ("input_ids", "ids", "tokens", "token_ids", "idx", "src", "input"):
+            if not any(isinstance(m, nn.Embedding) for m in model.modules()):
+                return None
+            made[name] = random_tensor([2, 16], torch.int64, vocabulary(model))
+        elif "mask" in lower:
+            made[name] = torch.ones(2, 16, dtype=torch.int64)
+        elif lower in ("labels", "label", "target", "targets", "y"):
+            made[name] = random_tensor([2], torch.int64, 2)
+        elif lower in ("pixel_values", "image", "images", "img", "pixels") and image is not None:
+            made[name] = image
+        else:
+            return None
+    return Inputs((), made, "inferred") if made else None
+
+
+def _first_tensors(model: nn.Module) -> Iterator[Tensor]:
+    """Shapes that the model's first layers take."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            yield random_tensor([2, 16], torch.int64, vocabulary(model))
+            yield random_tensor([2], torch.int64, vocabulary(model))
+        elif isinstance(module, nn.Conv2d):
+            for size in (64, 224, 32, 28, 256, 384):
+                yield random_tensor([2, module.in_channels, size, size], torch.float32)
+        elif isinstance(module, nn.Conv1d):
+            for length in (128, 1024, 16000):
+                yield random_tensor([2, module.in_channels, length], torch.float32)
+                if module.in_channels == 1:
+                    yield random_tensor([2, length], torch.float32)
+        elif isinstance(module, nn.Conv3d):
+            yield random_tensor([2, module.in_channels, 16, 64, 64], torch.float32)
+        elif isinstance(module, nn.ConvTranspose2d):
+            yield random_tensor([2, module.in_channels, 8, 8], torch.float32)
+            yield random_tensor([2, module.in_channels, 1, 1], torch.float32)
+        elif isinstance(module, nn.Linear):
+            yield random_tensor([2, module.in_features], torch.float32)
+            yield random_tensor([2, 16, module.in_features], torch.float32)
+            yield from _flattened(module.in_features)
+        elif isinstance(module, nn.RNNBase):
+            yield random_tensor([2, 16, module.input_size], torch.float32)
+        elif isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)):
+            width = module.num_features if isinstance(module, nn.BatchNorm1d) else module.normalized_shape[-1]
+            yield random_tensor([2, width], torch.float32)
+            yield random_tensor([2, 16, width], torch.float32)
+        else:
+            continue
+        return
+
+
+def _flattened(width: int) -> Iterator[Tensor]:
+    """Images that flatten to `width`."""
+    for channels in (1, 3):
+        side = int((width / channels) ** 0.5)
+        if side > 3 and channels * side * side == width:
+            yield random_tensor([2, channels, side, side], torch.float32)

@@ -1,0 +1,83 @@
+"""The rows of a report: every module with its state and costs, every parameter with what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+
+from .capture import Recording
+from .cost import Bill, Costs
+from .frames import Line
+from .mapping import place
+
+Json = dict[str, Any]
+
+
+def module_rows(recording: Recording, costs: Costs, whole: Costs) -> list[Json]:
+    """One row a module, in the order of the model, plus one for each path that costs came from outside of it."""
+    rows = []
+    reached = recording.reached()
+    known = dict(recording.model.named_modules(remove_duplicate=False))
+    for path, module in known.items():
+        rows.append(_row(path, module, reached, recording, costs, whole))
+    for path in sorted({*costs.by_path, *whole.by_path} - set(known)):
+        rows.append({"path": path, "class": "", "state": "", **_bills(path, costs, whole), **NO_PARAMETERS})
+    return rows
+
+
+NO_PARAMETERS = {"own_parameters": 0, "own_elements": 0, "trainable_elements": 0, "reached_elements": 0}
+
+
+def _row(path: str, module: nn.Module, reached: set[str], recording: Recording, costs: Costs, whole: Costs) -> Json:
+    own = {f"{path}.{name}" if path else name: p for name, p in module.named_parameters(recurse=False)}
+    elements = {name: p.numel() for name, p in own.items()}
+    trainable = [name for name, p in own.items() if p.requires_grad]
+    got = [name for name in trainable if name in reached or own[name].grad is not None]
+    return {
+        "path": path,
+        "class": type(module).__name__,
+        "state": _state(path, own, trainable, got, costs),
+        "own_parameters": len(own),
+        "own_elements": sum(elements.values()),
+        "trainable_elements": sum(elements[name] for name in trainable),
+        "reached_elements": sum(elements[name] for name in got),
+        **_bills(path, costs, whole),
+    }
+
+
+def _state(path: str, own: Json, trainable: list[str], got: list[str], costs: Costs) -> str:
+    """trains, starved (some trainable parameter without gradient), passes (frozen, a gradient goes through), frozen,
+    through and idle (no parameters of its own, with and without a gradient passing)."""
+    passed = path in costs.passed
+    if trainable:
+        return "trains" if len(got) == len(trainable) else "starved"
+    if own:
+        return "passes" if passed else "frozen"
+    return "through" if passed else "idle"
+
+
+def _bills(path: str, costs: Costs, whole: Costs) -> Json:
+    return {
+        "present": asdict(costs.by_path.get(path, Bill())),
+        "whole": asdict(whole.by_path.get(path, Bill())),
+    }
+
+
+def parameter_rows(
+    recording: Recording, model: nn.Module, stepped: set[int] | None, places: dict[str, Line]
+) -> list[Json]:
+    """Every parameter of the user's model, by name."""
+    originals = dict(model.named_parameters())
+    return [
+        {
+            "name": name,
+            "shape": list(parameter.shape),
+            "trainable": bool(parameter.requires_grad),
+            "reached": parameter.grad is not None,
+            "in_optimizer": None if stepped is None else id(originals[name]) in stepped,
+            "place": place(places.get(name)),
+        }
+        for name, parameter in recording.parameters.items()
+    ]

@@ -1,0 +1,236 @@
+"""Records one forward and backward: every operation under autograd goes into one `torch.fx.Graph`.
+
+A node's meta: `val` (the result), `nn_module_stack`, `stack_trace` (the user's lines), `requires_grad`, `grad_mode`,
+`phase` (forward, recompute, backward), `seq_nr` (joins backward to forward) and `flops`. Beside the graph stand the
+`Op`s of the forward pass with what autograd knew before and after each, from which `flow` builds the gradient map, and
+a `Grad` for every autograd node that ran, from which `cost` tells dgrad from wgrad.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from operator import getitem
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.passes.shape_prop import _extract_tensor_metadata
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from . import flops
+from .frames import Line, user_stack
+from .shadow import Shadows
+
+GradOff = tuple[str, "Line | None", str]  # (cause, line, module path) of what switched grad mode off
+
+
+@dataclass(eq=False)
+class Op:
+    """One operation of the forward pass. A tensor's autograd node is its `grad_fn`, or the tensor itself for a leaf."""
+
+    name: str  # "aten::mm"
+    node: fx.Node
+    inputs: list[tuple[Tensor, bool, Any]]  # tensor, whether it required grad, its autograd node
+    outputs: list[Tensor]  # returned or written to
+    written: list[Tensor]
+    path: str
+    line: Line | None
+    grad_mode: bool
+    inference: bool
+    api: str  # "detach", "data", ... as user code called it
+    region: int  # index of the outermost autograd.Function whose forward runs; -1: none
+    grad_off: GradOff | None
+    flops: int = 0
+    after: list[tuple[bool, Any]] = field(default_factory=list)  # of each output, once autograd is done with it
+
+
+@dataclass(eq=False)
+class Grad:
+    """One autograd node that ran: its operations, and which gradients it handed on."""
+
+    node: Any
+    first: int  # index of its first operation among the recorder's backward nodes
+    received: bool
+    phase: str
+    last: int = 0
+    results: list[Tensor | None] = field(default_factory=list)  # by next function
+
+
+class Recorder(TorchDispatchMode):
+    """The dispatch mode; `watch.Watch` tells it what dispatch cannot see: modules, API names, grad-mode switches."""
+
+    def __init__(self, mode: FakeTensorMode | None) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self.shadows = Shadows(mode)
+        self.phase = "forward"
+        self.ops: list[Op] = []
+        self.backward_nodes: list[fx.Node] = []
+        self.grads: list[Grad] = []
+        self.modules: list[tuple[str, str]] = []  # (path, class) of the running modules, outermost first
+        self.regions: list[int] = []
+        self.api = ""
+        self.grad_off: GradOff | None = None
+        self.nodes: dict[int, fx.Node] = {}
+        self.alive: list[Any] = []  # keeps ids unique
+        self.op_of: dict[Any, Op] = {}  # autograd node -> the operation that made it
+        self._unsettled: Op | None = None
+        self._running: list[Grad] = []
+        self._last_placeholder: fx.Node | None = None
+
+    def placeholder(self, tensor: Tensor, name: str, role: str) -> fx.Node:
+        """Make a parameter, buffer, input or constant an input of the graph."""
+        with self._after_placeholders():
+            node = self.graph.placeholder(name.replace(".", "_") or "tensor")
+        self._last_placeholder = node
+        node.meta.update(val=tensor, role=role, target=name, phase="forward", requires_grad=tensor.requires_grad)
+        self.nodes[id(tensor)] = node
+        self.alive.append(tensor)
+        return node
+
+    def _after_placeholders(self) -> Any:
+        if self._last_placeholder is not None:
+            return self.graph.inserting_after(self._last_placeholder)
+        return self.graph.inserting_before(next(iter(self.graph.nodes), None))
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.namespace == "prim":
+            return func(*args, **kwargs)
+        with torch._C.DisableTorchFunction():
+            self.settle()
+            return self._record(func, args, kwargs)
+
+    def settle(self) -> None:
+        """Note what autograd made of the last operation's results: it does so only after the dispatch is over."""
+        op, self._unsettled = self._unsettled, None
+        if op is None:
+            return
+        with torch._C.DisableTorchFunction():
+            op.after = [(out.requires_grad, autograd_node(out)) for out in op.outputs]
+        op.node.meta["requires_grad"] = any(requires for requires, _ in op.after)
+        for _, node in op.after:
+            if node is not None and not isinstance(node, Tensor):
+                self.op_of.setdefault(node, op)
+
+    def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
+        ins = unique(tensors((args, kwargs)))
+        phase = "recompute" if self.phase == "backward" and torch.is_grad_enabled() else self.phase
+        before = [(t, t.requires_grad, autograd_node(t)) for t in ins] if phase == "forward" else []
+        out = self.shadows.run(func, args, kwargs, ins)
+        if not isinstance(out, (Tensor, tuple, list)) and not func._schema.is_mutable:
+            return out
+        node = self._add_node(func, args, kwargs, out)
+        cost = flops.flops(func._schema.name, args, out)
+        node.meta.update(phase=phase, flops=cost, parts=flops.parts(func._schema.name, args, out))
+        if phase == "forward":
+            self._add_op(func, node, before, out, mutated(func, args, kwargs), cost)
+        else:
+            self.backward_nodes.append(node)
+        return out
+
+    def _add_op(self, func: Any, node: fx.Node, before: Any, out: Any, written: list[Tensor], cost: int) -> None:
+        stack = user_stack(sys._getframe(3))
+        node.meta["stack_trace"] = stack_text(tuple(stack))
+        op = Op(
+            func._schema.name, node, before, unique([*tensors(out), *written]), written,
+            self.modules[-1][0] if self.modules else "",
+            (stack[0][0].co_filename, stack[0][1]) if stack else None,
+            torch.is_grad_enabled(), torch.is_inference_mode_enabled(), self.api,
+            self.regions[0] if self.regions else -1, self.grad_off, cost,
+        )  # fmt: skip
+        self.ops.append(op)
+        self._unsettled = op
+
+    def _add_node(self, func: Any, args: Any, kwargs: Any, out: Any) -> fx.Node:
+        node = self.graph.create_node("call_function", func, self._map(args), self._map(kwargs))
+        node.meta.update(
+            val=out,
+            nn_module_stack={path: (path, kind) for path, kind in self.modules},
+            grad_mode=torch.is_grad_enabled(),
+            seq_nr=torch._C._autograd._get_sequence_nr() - 1,
+        )
+        self.alive.append(out)
+        if isinstance(out, Tensor):
+            node.meta["tensor_meta"] = _extract_tensor_metadata(out) if out.layout == torch.strided else None
+            self.nodes[id(out)] = node
+        elif isinstance(out, (tuple, list)):
+            for index, item in enumerate(out):
+                if isinstance(item, Tensor):
+                    part = self.graph.call_function(getitem, (node, index))
+                    part.meta.update(node.meta, val=item)
+                    self.nodes[id(item)] = part
+        return node
+
+    def _map(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self.nodes.get(id(value)) or self.placeholder(value, "constant", "constant")
+        if isinstance(value, (tuple, list)):
+            return type(value)([self._map(item) for item in value]) if type(value) in (tuple, list) else value
+        if isinstance(value, dict):
+            return {key: self._map(item) for key, item in value.items()}
+        return value
+
+    def begin(self, node: Any, received: bool) -> None:
+        """Autograd starts to run `node`."""
+        self._running.append(Grad(node, len(self.backward_nodes), received, self.phase))
+
+    def end(self, results: tuple[Tensor | None, ...]) -> None:
+        """Autograd has run the node that began last; `results` are the gradients it hands on."""
+        grad = self._running.pop()
+        grad.last = len(self.backward_nodes)
+        grad.results = list(results)
+        self.grads.append(grad)
+
+
+def autograd_node(t: Tensor) -> Any:
+    """`grad_fn`; the tensor itself for a leaf that requires grad; None for anything else."""
+    return t.grad_fn if t.grad_fn is not None else (t if t.requires_grad else None)
+
+
+def has_storage(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors(item)
+
+
+def unique(items: Any) -> list[Tensor]:
+    return list({id(item): item for item in items}.values())
+
+
+@cache
+def _writes(func: Any) -> tuple[tuple[int, str], ...]:
+    arguments = func._schema.arguments
+    return tuple((i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write)
+
+
+def mutated(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors among the arguments that the operation writes to."""
+    if not func._schema.is_mutable:
+        return []
+    return list(tensors([args[i] if i < len(args) else kwargs.get(name) for i, name in _writes(func)]))
+
+
+@cache
+def stack_text(stack: tuple[tuple[CodeType, int], ...]) -> str:
+    """The user's frames as Python prints them, outermost first."""
+    return "".join(
+        f'  File "{code.co_filename}", line {line}, in {code.co_name}\n'
+        f"    {linecache.getline(code.co_filename, line).strip()}\n"
+        for code, line in reversed(stack)
+    )

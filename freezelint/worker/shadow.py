@@ -1,0 +1,112 @@
+"""Real values beside fake tensors, where code may ask for them: small integers, masks, tables, single random numbers.
+
+A fake tensor has a shape and no values, so `if mask.any()`, `x[ids]` with a computed length or `range(n.item())` stop a
+fake forward. Inputs, integer buffers and factories have known values; every operation whose operands are all known is
+done on them too, as long as its result is small.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+)
+from torch.utils._mode_utils import no_dispatch
+from torch.utils._pytree import tree_map_only
+
+INTEGERS, FLOATS = 1 << 20, 256  # most elements of a result worth computing
+
+
+class Shadows:
+    """`run` does an operation on fakes and, where every operand is known, on their real values."""
+
+    def __init__(self, mode: FakeTensorMode | None = None) -> None:
+        self.mode = mode
+        self.values: dict[int, Tensor] = {}
+        self.random: set[int] = set()
+        self.decided_by_chance = False
+
+    def know(self, fake: Tensor, real: Tensor) -> None:
+        self.values[id(fake)] = real
+
+    def run(self, func: Any, args: Any, kwargs: Any, ins: list[Tensor]) -> Any:
+        if self.mode is None:
+            return func(*args, **kwargs)
+        known = all(id(t) in self.values or not isinstance(t, FakeTensor) for t in ins)
+        try:
+            out = func(*args, **kwargs)
+        except (DataDependentOutputException, DynamicOutputShapeException):
+            if not known:
+                raise
+            return self._real_only(func, args, kwargs, ins)
+        outs = out if isinstance(out, (tuple, list)) else (out,)
+        tensors = [t for t in outs if isinstance(t, Tensor)]
+        if known and tensors and all(worth_knowing(t) for t in tensors):
+            self._follow(func, args, kwargs, ins, outs)
+        elif func._schema.is_mutable:
+            self._forget(tensors)
+        return out
+
+    def _follow(self, func: Any, args: Any, kwargs: Any, ins: list[Tensor], outs: Any) -> None:
+        try:
+            real = self._really(func, args, kwargs)
+        except Exception:  # a fake operand of another kind, a device: then the value stays unknown
+            self._forget([t for t in outs if isinstance(t, Tensor)])
+            return
+        chance = self._by_chance(func, ins)
+        for fake, value in zip(outs, real if isinstance(real, (tuple, list)) else (real,), strict=False):
+            if isinstance(fake, Tensor) and isinstance(value, Tensor):
+                self.values[id(fake)] = value
+                if chance:
+                    self.random.add(id(fake))
+
+    def _real_only(self, func: Any, args: Any, kwargs: Any, ins: list[Tensor]) -> Any:
+        assert self.mode is not None
+        real = self._really(func, args, kwargs)
+        chance = self._by_chance(func, ins)
+        self.decided_by_chance |= chance
+        if not isinstance(real, (Tensor, tuple, list)):
+            return real
+        reals = list(real) if isinstance(real, (tuple, list)) else [real]
+        with no_dispatch():
+            devices = [t.device for t in ins] or [torch.device("cpu")]
+        fakes = [self.mode.from_tensor(t) if isinstance(t, Tensor) else t for t in reals]
+        for fake, value in zip(fakes, reals, strict=False):
+            if isinstance(fake, Tensor):
+                fake.fake_device = devices[0] if isinstance(fake, FakeTensor) else None  # type: ignore[attr-defined]
+                self.values[id(fake)] = value
+                if chance:
+                    self.random.add(id(fake))
+        return type(real)(fakes) if isinstance(real, (tuple, list)) else fakes[0]
+
+    def _really(self, func: Any, args: Any, kwargs: Any) -> Any:
+        def real(t: Tensor) -> Tensor:
+            return self.values[id(t)] if isinstance(t, FakeTensor) else t
+
+        args, kwargs = tree_map_only(Tensor, real, (args, kwargs))
+        if isinstance(kwargs.get("device"), torch.device):
+            kwargs = {**kwargs, "device": torch.device("cpu")}
+        with no_dispatch(), torch.no_grad():
+            return func(*args, **kwargs)
+
+    def _by_chance(self, func: Any, ins: list[Tensor]) -> bool:
+        return torch.Tag.nondeterministic_seeded in func.tags or any(id(t) in self.random for t in ins)
+
+    def _forget(self, written: list[Tensor]) -> None:
+        """What was known of these tensors, and of everything that shares their storage, no longer holds."""
+        storages = {self.values[id(t)].untyped_storage()._cdata for t in written if id(t) in self.values}
+        if storages:
+            with no_dispatch():
+                self.values = {
+                    key: value for key, value in self.values.items() if value.untyped_storage()._cdata not in storages
+                }
+
+
+def worth_knowing(t: Tensor) -> bool:
+    return t.numel() <= (FLOATS if t.dtype.is_floating_point or t.dtype.is_complex else INTEGERS)

@@ -1,0 +1,97 @@
+"""Single changes to the freeze that save work, ranked by what they save; the best ones recorded again to be sure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor, nn
+
+from .capture import Loss, Recording, record
+from .cost import Bill, Costs
+from .inputs import Inputs
+from .mapping import place
+
+Json = dict[str, Any]
+WORTH = 0.05  # share of backward that a change must save
+MOST = 4
+
+
+def suggestions(recording: Recording, costs: Costs, model: nn.Module, inputs: Inputs, loss: Loss | None) -> list[Json]:
+    """What one change would leave of backward, most saved first."""
+    now = costs.total()
+    found = [*_input_changes(recording, costs, now), *_freezes(recording, costs, now)]
+    found = [change for change in found if change["saved_flops"] > WORTH * now.backward_flops]
+    found.sort(key=lambda change: -change["saved_flops"])
+    chosen = found[:MOST]
+    for change in chosen:
+        if change["kind"] == "freeze":
+            _confirm(change, now, recording, model, inputs, loss)
+    return chosen
+
+
+def _input_changes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
+    changes = []
+    names = {id(tensor): name for name, tensor in recording.inputs}
+    leaves: dict[int, tuple[Tensor, Any]] = {
+        id(spot.tensor): (spot.tensor, spot) for spot in recording.watch.hidden_leaves
+    }
+    for _, tensor in recording.inputs:
+        if tensor.requires_grad:
+            leaves.setdefault(id(tensor), (tensor, None))
+    for key, (tensor, spot) in leaves.items():
+        if key in recording.watch.read_grads:
+            continue
+        name = names.get(key) or f"the tensor made in `{spot.path or 'forward'}`"
+        title = f"drop `requires_grad` on {name if key not in names else f'`{name}`'}"
+        changes.append(
+            _change("input", title, [name], now, costs.without([tensor]), place(spot.line) if spot else None)
+        )
+    return changes
+
+
+def _freezes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
+    """Freezing one more module, in a model that is partly frozen already."""
+    groups: dict[str, list[str]] = {}
+    trainable = [name for name, p in recording.parameters.items() if p.requires_grad]
+    for name in trainable:
+        parts = name.split(".")[:-1]
+        for depth in range(1, min(len(parts), 4) + 1):
+            groups.setdefault(".".join(parts[:depth]), []).append(name)
+    changes = []
+    seen: set[frozenset[str]] = set()
+    for path, names in groups.items():
+        members = frozenset(names)
+        if members in seen or len(seen) > 64 or len(trainable) == len(recording.parameters):
+            continue
+        seen.add(members)
+        left = costs.without([recording.parameters[name] for name in names])
+        if left.dgrad_flops < now.dgrad_flops:
+            changes.append(_change("freeze", f"freeze `{path}` too", names, now, left, None))
+    return changes
+
+
+def _change(kind: str, title: str, names: list[str], now: Bill, left: Bill, at: Any) -> Json:
+    return {
+        "kind": kind, "title": title, "names": names, "place": at, "left": asdict(left),
+        "saved_flops": now.backward_flops - left.backward_flops, "saved_bytes": None, "confirmed": False,
+    }  # fmt: skip
+
+
+def _confirm(
+    change: Json, now: Bill, recording: Recording, model: nn.Module, inputs: Inputs, loss: Loss | None
+) -> None:
+    """Record the step again with the change made; its bytes are known only so."""
+    from .flow import Flow
+
+    names = set(change["names"])
+    again = Costs(
+        Flow(record(model, inputs, loss, real=recording.real, freeze=lambda name, on: on and name not in names))
+    )
+    total = again.total()
+    change.update(
+        left=asdict(total),
+        saved_flops=now.backward_flops - total.backward_flops,
+        saved_bytes=now.saved_bytes - total.saved_bytes,
+        confirmed=True,
+    )
