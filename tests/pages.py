@@ -2,6 +2,7 @@
 
 A page has fenced blocks with a role after the language: `python bad`, `python good`, `python harmed`; a word after the
 role names the block (`python bad loop`), and `harmed` of the same name judges it (the unnamed one judges the rest).
+`read` blocks are linted and not run (they need packages or files we do not have).
 `raises=RuntimeError` on a bad block says how it ends; `harmed()` then sees the exception as `error`.
 A line of a bad block that must be reported ends in its code: `x.requires_grad = True  # FRZ401`.
 """
@@ -22,7 +23,7 @@ from freezelint.rule import all_rules
 RULES = Path(__file__).resolve().parent.parent / "rules"
 TITLE = re.compile(r"# (FRZ\d{3}) ([a-z0-9-]+)\Z")
 FACTS = re.compile(r"Raised by: (.+?)\. Fix: (safe|unsafe|none)\.")
-FENCE = re.compile(r"```python (bad|good|harmed)(?: ([a-z0-9-]+))?(?: raises=([A-Za-z]+))?\Z")
+FENCE = re.compile(r"```python (bad|good|harmed|read)(?: ([a-z0-9-]+))?(?: raises=([A-Za-z]+))?\Z")
 MARK = re.compile(r" {2}# (FRZ\d{3})\Z")
 SECTIONS = ("What happens", "Bad", "Good", "Harmed", "Stays silent", "Fix", "Source")
 
@@ -76,7 +77,7 @@ def load_page(path: Path) -> Page:
         witnesses=tuple(facts[1].split(", ")),
         fix=facts[2],
         sections=tuple(line[3:] for line in lines if line.startswith("## ")),
-        blocks=tuple(_blocks(path, lines)),
+        blocks=tuple(read_blocks(path)),
     )
 
 
@@ -84,7 +85,9 @@ def all_pages() -> list[Page]:
     return [load_page(path) for path in sorted(RULES.glob("FRZ*.md"))]
 
 
-def _blocks(path: Path, lines: list[str]) -> Iterator[Block]:
+def read_blocks(path: Path) -> Iterator[Block]:
+    """The fenced Python blocks of a Markdown file. Raises ValueError for a fence that is no known one."""
+    lines = path.read_text(encoding="utf-8").splitlines()
     start: int | None = None
     head = None
     for number, line in enumerate(lines, start=1):
@@ -92,7 +95,7 @@ def _blocks(path: Path, lines: list[str]) -> Iterator[Block]:
             start, head = number, FENCE.match(line)
             if line.startswith("```python") and not head:
                 raise ValueError(
-                    f"{path.name}:{number}: `{line}` is not `python bad|good|harmed [name] [raises=Error]`"
+                    f"{path.name}:{number}: `{line}` is not `python bad|good|harmed|read [name] [raises=Error]`"
                 )
         elif start is not None and line == "```":
             if head:
@@ -128,18 +131,24 @@ def clean_torch(seed: int = 0) -> Iterator[None]:
             torch.clear_autocast_cache()
 
 
+def execute(block: Block, where: str, text: str | None = None) -> dict[str, Any]:
+    """Run a block (or `text` in its place) and return what it has bound; `error` is the exception it may end with."""
+    scope: dict[str, Any] = {"__name__": "__page__", "error": None}
+    try:
+        exec(compile(text or block.text, f"{where}:{block.line}", "exec", dont_inherit=True), scope)
+    except Exception as error:
+        if type(error).__name__ != block.raises:
+            raise
+        scope["error"] = error
+    return scope
+
+
 def harm(page: Page, block: Block, text: str | None = None) -> bool:
     """Run the block (or `text` in its place) under torch and ask the page's `harmed()` about it."""
     judge = page.judge(block)
     with clean_torch():
-        scope: dict[str, Any] = {"__name__": "__page__", "error": None}
-        try:
-            exec(compile(text or block.text, f"{page.path.name}:{block.line}", "exec"), scope)
-        except Exception as error:
-            if type(error).__name__ != block.raises:
-                raise
-            scope["error"] = error
-        exec(compile(judge.text, f"{page.path.name}:{judge.line}", "exec"), scope)
+        scope = execute(block, page.path.name, text)
+        exec(compile(judge.text, f"{page.path.name}:{judge.line}", "exec", dont_inherit=True), scope)
         return bool(scope["harmed"]())
 
 
@@ -147,7 +156,7 @@ def lint(text: str, folder: Path) -> list[Finding]:
     """What the source witness says about one program, with every rule on."""
     from freezelint.source.lint import Project, lint_file
 
-    return lint_file(str(folder / "page.py"), text, Project([folder]), frozenset(all_rules())).findings
+    return lint_file(str(folder / "page.py"), text, Project([folder]), frozenset({*all_rules(), "FRZ002"})).findings
 
 
 def told(findings: list[Finding], marks: frozenset[tuple[int, str]]) -> set[tuple[int, str]]:
