@@ -118,6 +118,17 @@ class Check:
         self.by_path = {file.path: file for file in self.files}
         self.roots = project_roots(self.paths)
 
+    @classmethod
+    def of_nothing(cls, resolver: Resolver) -> Check:
+        """A check without files: the command names what it works on."""
+        check = cls([], resolver, stdin=b"", stdin_name="-")
+        check.files, check.by_path, check.sources = [], {}, Sources()
+        return check
+
+    def source_findings(self) -> list[Finding]:
+        """What the source alone says."""
+        return self._finished(self._lint(self.files))
+
     def run(self, progress: Progress = _silent) -> Outcome:
         """Every stage the settings ask for."""
         progress(f"reading {len(self.files)} files")
@@ -131,7 +142,7 @@ class Check:
             from freezelint.settle import witness
 
             found = witness(found, outcome, self, progress)
-        outcome.findings = self._told(found)
+        outcome.findings = self.told(found)
         progress("")
         return outcome
 
@@ -191,7 +202,7 @@ class Check:
         found = (finding for report in reports.values() for finding in report.findings)
         return self.keep(found, {path for path, report in reports.items() if report.suppresses})
 
-    def _told(self, found: list[Finding]) -> list[Finding]:
+    def told(self, found: list[Finding]) -> list[Finding]:
         """In the order of the files, with notebook places told by cell."""
         told = []
         for finding in sorted(found, key=lambda item: (item.location, item.code)):

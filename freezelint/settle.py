@@ -132,11 +132,11 @@ def _detail(finding: Finding) -> str:
 
 
 def _tables(reports: Iterable[ModelReport]) -> list[str]:
-    from freezelint.output.costs import table as costs
+    from freezelint.output.cost_table import render
 
     told: dict[str, str] = {}  # the table without its name -> with it: a builder and its class give the same model
     for report in reports:
-        text = costs(report)
+        text = render(report)
         told.setdefault(text.removeprefix(report.name), text)
     return list(told.values())
 
