@@ -1,0 +1,38 @@
+"""What a run is boiled down to: JSON facts for the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .flow_map import MapBuilder
+from .monitor import Monitor
+from .observe_flags import flags
+from .observe_inputs import inputs
+from .observe_owners import owners
+from .observe_steps import course
+from .observed import unique
+
+
+def digest(monitor: Monitor) -> dict[str, Any]:
+    monitor.survey()
+    ledger = monitor.ledger
+    return {
+        "torch": torch.__version__,
+        "device": device(monitor),
+        "steps": monitor.steps,
+        "backwards": sum(event.kind == "backward" for event in ledger.backwards),
+        "map": MapBuilder(monitor).build(),
+        "facts": unique([*flags(monitor), *course(monitor), *owners(monitor), *inputs(monitor)]),
+        "seen": [[path, cell, sorted(lines)] for (path, cell), lines in monitor.places.seen.items()],
+    }
+
+
+def device(monitor: Monitor) -> str:
+    for opt in monitor.ledger.optimizers:
+        for leaf in opt.leaves:
+            tensor = leaf.ref()
+            if tensor is not None:
+                return str(tensor.device)
+    return "cpu"

@@ -1,0 +1,186 @@
+"""The record as a gradient map: the JSON that the host's GradientMap reads, witness `run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .ledger import Backward, Leaf
+from .monitor import Monitor
+from .operations import KIND
+from .places import Place
+from .record import Cut, Node, all_nodes
+from .survey import maximal, parent
+
+MOST_LOSSES = 12
+
+
+class MapBuilder:
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.nodes: list[list[Any]] = []
+        self.edges: list[list[Any]] = []
+        self.ids: dict[int, int] = {}
+        self.notes: list[str] = []
+
+    def build(self) -> dict[str, Any]:
+        losses = chosen(self.monitor.ledger.backwards)
+        for event in losses:
+            fresh = [node for node in all_nodes(event.roots) if id(node) not in self.ids]
+            for node in fresh:
+                self.reserve(node)
+            for node in fresh:
+                for source, cut in node.into:
+                    self.edges.append([self.ids[id(source)], self.ids[id(node)], packed(cut), True])
+        for event in losses:
+            for root in event.roots:
+                self.loss(root, event)
+            for term in constant_terms(event):
+                self.loss(term, event)
+            self.reached_unseen(event)
+        self.unreached()
+        return {"witness": "run", "notes": self.notes, "nodes": self.nodes, "edges": self.edges}
+
+    def reserve(self, node: Node) -> None:
+        leaf = node.detail if isinstance(node.detail, Leaf) else None
+        if node.kind == "parameter" and leaf is not None:
+            number = self.parameter(leaf)
+        else:
+            number = self.put("input" if node.kind == "input" else "value", node.text, node.place)
+            if leaf is not None and node.kind == "input":
+                self.nodes[number][1] = leaf.name or "input"
+                self.nodes[number][2] = True
+                self.nodes[number][6] = bool(leaf.read_by)
+        self.ids[id(node)] = number
+
+    def put(self, kind: str, name: str, place: Place | None) -> int:
+        self.nodes.append([kind, name, None, list(place) if place else None, "", {}, None])
+        return len(self.nodes) - 1
+
+    def parameter(self, leaf: Leaf) -> int:
+        known = self.ids.get(id(leaf))
+        if known is not None:
+            return known
+        number = self.put("parameter", leaf.name or leaf.attribute or "parameter", leaf.place)
+        self.nodes[number][2] = trainable(leaf)
+        self.nodes[number][4] = leaf.owner.name if leaf.owner else ""
+        self.nodes[number][5] = {"numel": leaf.numel, "steps_with_gradient": leaf.had_gradient}
+        self.ids[id(leaf)] = number
+        return number
+
+    def loss(self, root: Node, event: Backward) -> None:
+        number = self.put("loss", "loss", event.place)
+        self.edges.append([self.ids[id(root)], number, None, True])
+
+    def reached_unseen(self, event: Backward) -> None:
+        """What autograd reached though the record knows no way (work in C++, other threads)."""
+        incoming: dict[int, list[int]] = {}
+        for source, target, cut, _ in self.edges:
+            if cut is None:
+                incoming.setdefault(target, []).append(source)
+        live = set()
+        todo = [self.ids[id(root)] for root in event.roots]
+        while todo:
+            current = todo.pop()
+            if current not in live:
+                live.add(current)
+                todo.extend(incoming.get(current, ()))
+        root = self.ids[id(event.roots[0])] if event.roots else None
+        for leaf in event.leaves:
+            if leaf.is_parameter and root is not None and self.parameter(leaf) not in live:
+                self.edges.append([self.parameter(leaf), root, None, True])
+
+    def unreached(self) -> None:
+        """Trainable parameters no loss depends on, named and placed by the largest module that is wholly unreached."""
+        ledger = self.monitor.ledger
+        dead = [
+            leaf
+            for opt in ledger.optimizers
+            if opt.steps
+            for leaf in opt.leaves
+            if trainable(leaf) and id(leaf) not in self.ids and leaf.ref() is not None
+        ]
+        for leaf in dead:
+            self.parameter(leaf)
+        for top, members in maximal(dead, {id(leaf) for leaf in dead}):
+            place = registration(top) if top is not None else None
+            for leaf in members:
+                entry = self.nodes[self.ids[id(leaf)]]
+                if top is not None and place is not None:
+                    entry[3], entry[4] = list(place), top.name
+
+
+def registration(entry: Any) -> Place | None:
+    above = parent(entry)
+    if above is not None:
+        flag = above.children.get(entry.path.rpartition(".")[2])
+        if flag is not None and flag.place is not None:
+            return flag.place  # type: ignore[no-any-return]
+    return entry.place  # type: ignore[no-any-return]
+
+
+def trainable(leaf: Leaf) -> bool:
+    return leaf.is_parameter and leaf.wanted
+
+
+def chosen(backwards: list[Backward]) -> list[Backward]:
+    """The first two and the last backward pass of each place."""
+    by_place: dict[Place | None, list[Backward]] = {}
+    for event in backwards:
+        if event.kind == "backward":
+            by_place.setdefault(event.place, []).append(event)
+    kept = [event for events in by_place.values() for event in dict.fromkeys([*events[:2], events[-1]])]
+    return kept[:MOST_LOSSES]
+
+
+def terms(root: Node) -> list[Node]:
+    """The summands of a loss, through sums, differences and multiples by numbers."""
+    found: list[Node] = []
+    todo, seen = [root], {id(root)}
+    while todo:
+        node = todo.pop()
+        following = [source for source, cut in node.into if cut is None]
+        if node.text in KIND.linear and following and node.shape in ((), (1,)):
+            for source in following:
+                if id(source) not in seen:
+                    seen.add(id(source))
+                    todo.append(source)
+        else:
+            found.append(node)
+    return found
+
+
+def constant_terms(event: Backward) -> list[Node]:
+    """Summands that depend on parameters about to be stepped, yet bring none of them a gradient."""
+    stepped = {id(leaf) for opt in event.steppers for leaf in opt.leaves if leaf.wanted}
+    if not stepped:
+        return []
+    found = []
+    for root in event.roots:
+        for term in terms(root):
+            if term is root or term.kind != "value":
+                continue
+            if not (behind(term, live=True) & stepped) and behind(term, live=False) & stepped:
+                found.append(term)
+    return found
+
+
+def behind(node: Node, *, live: bool) -> set[int]:
+    """Ids of the leaves behind a node: over every edge, or only those that carry a gradient."""
+    leaves: set[int] = set()
+    todo, seen = [node], {id(node)}
+    while todo:
+        current = todo.pop()
+        if current.kind == "parameter":
+            leaves.add(id(current.detail))
+        for source, cut in current.into:
+            if (cut is None or not live) and id(source) not in seen:
+                seen.add(id(source))
+                todo.append(source)
+    return leaves
+
+
+def packed(cut: Cut | None) -> list[Any] | None:
+    if cut is None:
+        return None
+    place = list(cut.place) if cut.place else None
+    return [cut.cause, place, cut.text, cut.module, list(cut.scope) if cut.scope else None]

@@ -1,0 +1,400 @@
+"""The monitor: hooks into torch that note what a training script does to training state, and change none of it.
+
+Everything is noted on torch's own seams (Optimizer, nn.Module, autograd, grad-mode contexts) and by the function mode
+of `record`. No flag, mode, gradient or random number is touched.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .iterators import Drains
+from .ledger import Backward, Flag, Leaf, Ledger, Mod, now
+from .operations import KIND, name_of
+from .places import Place, Places, called_from_torch
+from .record import Flow, Node, leaves
+from .scopes import Scopes
+
+NORMS = torch.nn.modules.batchnorm._NormBase
+
+
+class Monitor(Scopes):
+    """Listens; `on_step` is called after each optimizer step and may raise to stop the script."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.ledger = Ledger()
+        self.flow = Flow(places)
+        self.flow.parameter_entry = self.ledger.leaf
+        self.events: list[dict[str, Any]] = []
+        self.stack: list[Mod] = []
+        self.mode_depth = 0
+        self.autocasts: list[Any] = []
+        self.taken: list[tuple[Any, Place | None]] = []
+        self.drains = Drains(places, lambda: self.flow.quiet > 0)
+        self.steps = 0
+        self.on_step: Callable[[], None] = lambda: None
+        self.gradients: dict[int, Leaf] = {}  # id of a .grad tensor that the user took -> its leaf
+        self.flow.on_error = self.failed
+        self.flow.on_leaf = self.leaf_made
+        listeners = self.flow.listeners
+        listeners["requires_grad="] = listeners["requires_grad_"] = self.requires_grad_set
+        listeners["grad"] = self.grad_read
+        listeners["grad="] = self.grad_set
+        listeners["data="] = self.data_set
+        listeners["register_hook"] = self.hook_registered
+        listeners["backward"] = lambda func, args, kwargs: func(*args, **kwargs)
+        for name in KIND.fills | {"constant_", "ones_", "zeros_", "eye_", "dirac_", "copy_", "zero_", "set_", "fill_"}:
+            listeners[name] = self.written
+
+    def survey(self) -> None:
+        """Names and owners, taken for the first few steps: later ones find the same."""
+        if self.steps < 8 or self.steps % 16 == 0:
+            from .survey import survey
+
+            self.flow.quiet += 1
+            try:
+                survey(self)
+            finally:
+                self.flow.quiet -= 1
+
+    def event(self, kind: str, place: Place | None, **details: Any) -> None:
+        if place is not None and len(self.events) < 20_000:
+            self.events.append({"kind": kind, "place": place, "seq": now(), **details})
+
+    # -- tensors ---------------------------------------------------------------------------------------------------
+
+    def requires_grad_set(self, func: Any, args: Any, kwargs: Any) -> Any:
+        tensor = args[0]
+        value = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
+        place = self.places.here()
+        was, node = tensor.requires_grad, self.flow.of(tensor)
+        result = func(*args, **kwargs)
+        if tensor.is_leaf:
+            self.leaf_flag(tensor, bool(value), was, node, place, name_of(func))
+        elif value:
+            self.event("forced", place, effect=False, text=name_of(func))
+        return result
+
+    def leaf_flag(
+        self, tensor: Tensor, value: bool, was: bool, node: Node | None, place: Place | None, via: str
+    ) -> None:
+        leaf = self.ledger.leaf(tensor, place)
+        assert leaf is not None
+        leaf.flags.append(Flag(value, place, via, was))
+        if not leaf.is_parameter:
+            leaf.place, leaf.via = place, via
+        if node is not None and not leaf.is_parameter and node.kind == "value" and not was:
+            self.temporary(tensor, leaf, node, value, place, via)
+
+    def failed(self, name: str, error: RuntimeError) -> None:
+        if "nference tensor" in str(error):
+            self.event("inference_saved", self.places.here(), text=name)
+
+    def leaf_made(self, tensor: Tensor, source: Tensor | None, wants: bool, via: str) -> None:
+        self.remade(tensor, source, self.places.here(), wants, via)
+
+    def loaded(self, parameter: Tensor, via: str) -> None:
+        leaf = self.ledger.leaf(parameter, self.places.here())
+        if leaf is not None:
+            leaf.writes.append(Flag("load", self.places.here(), "copy_"))
+
+    def frozen(self, parameter: Tensor) -> None:
+        leaf = self.ledger.leaf(parameter, self.places.here())
+        if leaf is not None and not parameter.requires_grad:
+            leaf.flags.append(Flag(False, self.places.here(), "freeze=", True))
+
+    def temporary(self, tensor: Tensor, leaf: Leaf, node: Node, value: bool, place: Place | None, via: str) -> None:
+        """A value without a graph is made a leaf, or `.data`, `.detach()`, `.clone()` of a parameter is 'frozen'."""
+        source = node.into[0][0] if node.into else None
+        if source is not None and source.kind == "parameter" and node.text in ("data", "detach", "clone"):
+            name = source.detail
+            self.event("temporary", place, node=node, leaf=name, value=value, text=node.text)
+        if value:
+            fresh = Node("input", via, place, True)
+            fresh.detail = leaf
+            fresh.into = [(node, None)]
+            fresh.shape = tuple(tensor.shape)
+            self.flow.bind(tensor, fresh)
+            self.event("forced", place, effect=True, node=fresh, behind=node, text=via, scalar=tensor.dim() == 0)
+
+    def grad_read(self, func: Any, args: Any, kwargs: Any) -> Any:
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor) and not called_from_torch(3):
+            leaf = self.ledger.leaf(args[0], make=False)
+            if leaf is not None:
+                leaf.read_by.append(self.places.here())
+                self.gradients[id(result)] = leaf
+        return result
+
+    def grad_set(self, func: Any, args: Any, kwargs: Any) -> Any:
+        leaf = self.ledger.leaf(args[0], make=False)
+        if leaf is not None and len(args) > 1 and args[1] is None:
+            self.cleared([leaf], self.places.here())
+        return func(*args, **kwargs)
+
+    def data_set(self, func: Any, args: Any, kwargs: Any) -> Any:
+        leaf = self.ledger.leaf(args[0], self.places.here())
+        if leaf is not None:
+            leaf.writes.append(Flag("load", self.places.here(), "data"))
+        return func(*args, **kwargs)
+
+    def hook_registered(self, func: Any, args: Any, kwargs: Any) -> Any:
+        leaf = self.ledger.leaf(args[0], make=False)
+        if leaf is not None:
+            leaf.read_by.append(self.places.here())
+        return func(*args, **kwargs)
+
+    def written(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """An in-place write: an initialisation or a load of a parameter, or a mask on its gradient."""
+        target = args[0] if args else kwargs.get("tensor", kwargs.get("self"))
+        name = name_of(func)
+        leaf = self.ledger.leaf(target, make=False) if isinstance(target, Tensor) else None
+        if isinstance(target, nn.Parameter):
+            leaf = leaf or self.ledger.leaf(target, self.places.here())
+        elif isinstance(target, Tensor) and leaf is None:
+            leaf = self.alias_of(target)
+            if id(target) in self.gradients:
+                self.masked(target)
+                leaf = None
+        if leaf is not None:
+            leaf.writes.append(Flag("init" if name in KIND.fills else "load", self.places.here(), name))
+        self.flow.quiet += name != "copy_" or isinstance(target, nn.Parameter)
+        try:
+            return func(*args, **kwargs) if self.flow.quiet else self.flow.record(func, args, kwargs)
+        finally:
+            self.flow.quiet -= name != "copy_" or isinstance(target, nn.Parameter)
+
+    def alias_of(self, tensor: Tensor) -> Leaf | None:
+        """The parameter behind `p.data` or `p.detach()`."""
+        entry = self.flow.values.get(id(tensor))
+        if entry is None or entry[0]() is not tensor:
+            return None
+        node = entry[1]
+        if node.text in ("data", "detach") and node.into and node.into[0][0].kind == "parameter":
+            found = node.into[0][0].detail
+            return found if isinstance(found, Leaf) else None
+        return None
+
+    def masked(self, gradient: Tensor) -> None:
+        leaf = self.gradients[id(gradient)]
+        leaf.masked.append(self.places.here(4))
+
+    # -- backward and steps ----------------------------------------------------------------------------------------
+
+    def backward(self, roots: list[Tensor], kind: str, inputs: list[Tensor] | None = None) -> Backward:
+        place = self.places.here(4)
+        nodes = [self.root_node(root) for root in roots]
+        found: dict[int, Leaf] = {}
+        for root in roots:
+            for variable in leaves(root.grad_fn) if root.grad_fn is not None else ([root] if root.requires_grad else []):
+                leaf = self.ledger.leaf(variable)
+                if leaf is not None:
+                    found[id(leaf)] = leaf
+        if kind == "grad":
+            wanted = {id(self.ledger.leaf(tensor, make=False)) for tensor in inputs or []}
+            for leaf in found.values():
+                if id(leaf) in wanted:
+                    leaf.read_by.append(place)
+        event = Backward(place, nodes, set(found), kind)
+        if inputs is not None and kind == "backward":
+            only = {id(self.ledger.leaf(tensor)) for tensor in inputs}
+            found = {key: leaf for key, leaf in found.items() if key in only}
+            event.reached &= set(found)
+        if kind == "backward":
+            for leaf in found.values():
+                leaf.reached += 1
+                leaf.pending.append(event)
+        event.leaves = list(found.values())
+        event.inputs_given = inputs is not None
+        self.ledger.backwards.append(event)
+        return event
+
+    def run_backward(
+        self, roots: list[Tensor], kind: str, inputs: list[Tensor] | None, run: Callable[[], Any]
+    ) -> Any:
+        if self.flow.quiet:
+            return run()
+        event = self.backward(roots, kind, inputs)
+        self.flow.quiet += 1
+        try:
+            result = run()
+        except RuntimeError as error:
+            event.error = str(error)
+            raise
+        finally:
+            self.flow.quiet -= 1
+        if kind == "grad":
+            self.derived(result, roots)
+        return result
+
+    def derived(self, result: Any, roots: list[Tensor]) -> None:
+        """Gradients made by autograd.grad are values of their own when they carry a graph."""
+        for gradient in result:
+            if isinstance(gradient, Tensor) and gradient.requires_grad:
+                self.flow.bind(gradient, self.flow.adopt(gradient))
+
+    def root_node(self, root: Tensor) -> Node:
+        node = self.flow.of(root)
+        if node is None:
+            node = Node("value", "?", self.places.here(5), root.requires_grad)
+        return node
+
+    def cleared(self, leaves_: list[Leaf], place: Place | None) -> None:
+        """`.grad` of these is emptied: what no optimizer has stepped is thrown away."""
+        for leaf in leaves_:
+            for event in leaf.pending:
+                if not event.steppers:
+                    event.discarded.append((place, leaf))
+            leaf.pending = []
+
+    def stepping(self, optimizer: Any) -> list[tuple[Leaf, Tensor]]:
+        """Before a step: which parameters have a gradient; copies of those that must not move."""
+        entry = self.ledger.optimizer(optimizer)
+        if entry is None:
+            return []
+        entry.step_at = self.places.here(4)
+        watched = []
+        any_gradient = False
+        for group in optimizer.param_groups:
+            zero_lr = not float(group.get("lr", 1.0))
+            for parameter in group["params"]:
+                leaf = self.ledger.leaf(parameter)
+                assert leaf is not None
+                leaf.wanted |= parameter.requires_grad
+                entry.zero_lr[id(leaf)] = zero_lr and entry.zero_lr.get(id(leaf), True)
+                gradient = parameter.grad
+                if gradient is None:
+                    leaf.no_gradient += 1
+                    continue
+                nonzero = bool(gradient.any()) if gradient.layout == torch.strided and not gradient.is_meta else True
+                leaf.had_gradient += nonzero
+                leaf.zero_gradient += not nonzero
+                any_gradient |= nonzero
+                for event in leaf.pending:
+                    if entry not in event.steppers:
+                        event.steppers.append(entry)
+                if not parameter.requires_grad or leaf.masked:
+                    watched.append((leaf, parameter.detach().clone()))
+        entry.steps += 1
+        entry.first_step = entry.first_step or now()
+        entry.last_step = now()
+        entry.scheduled |= any(group.get("initial_lr", 0) for group in optimizer.param_groups)
+        for region in self.autocasts:
+            self.stepped_inside(region)
+        entry.empty_steps += not any_gradient
+        return watched
+
+    def stepped_inside(self, region: list[Any]) -> None:
+        """A step inside an autocast region that cached casts of the weights: the next forward in it is stale."""
+        if region[2] and torch.is_autocast_cache_enabled():
+            region[3] += 1
+            if region[3] == 2:
+                self.event("stale_autocast", region[1], step=self.places.here(), text="step")
+
+    def stepped(self, optimizer: Any, watched: list[tuple[Leaf, Tensor]]) -> None:
+        for leaf, before in watched:
+            parameter = leaf.ref()
+            if parameter is None or parameter.shape != before.shape:
+                continue
+            with torch.no_grad():
+                change = (parameter.detach() - before).abs()
+                if not parameter.requires_grad:
+                    leaf.moved_frozen = max(leaf.moved_frozen, float(change.max()))
+                if leaf.masked and parameter.grad is not None:
+                    still = parameter.grad == 0
+                    if bool(still.any()):
+                        leaf.moved_masked = max(leaf.moved_masked, float(change[still].max()))
+        self.event("step", self.places.here(4), optimizer=self.ledger.optimizer(optimizer))
+        self.steps += 1
+        self.on_step()
+
+    # -- modules ---------------------------------------------------------------------------------------------------
+
+    def attribute_set(self, owner: Any, name: str, value: Any) -> None:
+        """An attribute that may be a misspelt or misplaced requires_grad."""
+        place = self.places.here(4)
+        if isinstance(owner, nn.Module):
+            frame = self.places.frame(3)
+            own = frame is not None and frame.f_locals.get("self") is owner
+            if not own:
+                self.event("attribute", place, module=self.ledger.module(owner), name=name, value=value)
+            return
+        leaf = self.ledger.leaf(owner, make=False)
+        node = None if leaf is not None else self.flow.of(owner)
+        self.event("misspelt", place, leaf=leaf, name=name, value=value, carries=node is not None)
+
+    def forward_started(self, module: nn.Module) -> Mod:
+        entry = self.ledger.module(module)
+        entry.calls += 1
+        training = module.training
+        if entry.called_at is None:
+            entry.called_at = self.places.here(4)
+        if not self.stack:
+            self.rooted(module, entry)
+        entry.calls_training += training
+        if training and isinstance(module, NORMS) and module.track_running_stats:
+            self.norm_started(module, entry)
+        self.stack.append(entry)
+        return entry
+
+    def rooted(self, module: nn.Module, entry: Mod) -> None:
+        if entry not in self.ledger.roots:
+            self.ledger.roots.append(entry)
+            self.ledger.kept.append(module)
+        if not entry.variable:
+            entry.variable = variable_name(module, self.places)
+
+    def norm_started(self, module: Any, entry: Mod) -> None:
+        if entry.statistics is None and module.running_mean is not None:
+            entry.statistics = module.running_mean.detach().clone()
+        weights = [p for p in (module.weight, module.bias) if p is not None]
+        if not any(p.requires_grad for p in weights):
+            entry.frozen_drift += 1
+            entry.drift_at = entry.drift_at or self.places.here(5)
+
+    def forward_ended(self, entry: Mod) -> None:
+        if self.stack and self.stack[-1] is entry:
+            self.stack.pop()
+        elif entry in self.stack:
+            del self.stack[self.stack.index(entry) :]
+
+
+def variable_name(module: nn.Module, places: Places) -> str:
+    """The name under which the calling frames know the module: `model`, `self.net`."""
+    frame: Any = places.frame(4)
+    depth = 0
+    while frame is not None and depth < 12:
+        if places.is_user(frame.f_code):
+            for name, value in list(frame.f_locals.items()):
+                if value is module and name != "self":
+                    return str(name)
+            owner = frame.f_locals.get("self")
+            if owner is not None and owner is not module and not isinstance(owner, Tensor):
+                for name, value in list(getattr(owner, "__dict__", {}).items()):
+                    if value is module:
+                        return f"self.{name}"
+                for name, value in list(getattr(owner, "__dict__", {}).get("_modules", {}).items()):
+                    if value is module:
+                        return f"self.{name}"
+            if frame.f_code.co_name != "<module>":
+                for name, value in list(frame.f_globals.items()):
+                    if value is module:
+                        return str(name)
+        frame = frame.f_back
+        depth += 1
+    return type(module).__name__
+
+
+def near_miss(name: str) -> bool:
+    """Whether an attribute name is requires_grad, misspelt."""
+    if name in ("requires_grad", "grad", "_grad") or len(name) < 8 or "grad" not in name and "gard" not in name:
+        return False
+    if name.endswith(("_sync", "_fn", "hook", "hooks", "_norm", "_mode")):
+        return False
+    return difflib.SequenceMatcher(None, name.lower().strip("_"), "requires_grad").ratio() >= 0.82

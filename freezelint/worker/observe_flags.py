@@ -1,0 +1,226 @@
+"""Facts about freezes: flags set on the wrong thing, undone, or not honoured by what the run did."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+from .ledger import Leaf, Ledger, Mod
+from .monitor import Monitor
+from .observed import Fact, below, fact, frozen_at, named, size
+from .source_text import call_at, lines_above
+from .survey import maximal, parent
+
+
+def flags(monitor: Monitor) -> Iterator[Fact]:
+    ledger = monitor.ledger
+    yield from attributes(monitor)
+    yield from temporaries(monitor)
+    yield from undone(ledger)
+    yield from inverted(monitor)
+    yield from norms(ledger)
+    yield from stepped(ledger)
+    yield from only_eval(ledger)
+    yield from random_features(ledger)
+    yield from optimizer_groups(ledger)
+
+
+def attributes(monitor: Monitor) -> Iterator[Fact]:
+    for event in monitor.events:
+        if event["kind"] == "attribute":
+            entry: Mod = event["module"]
+            kind = "module_attribute" if event["name"] == "requires_grad" else "misspelt"
+            live = [leaf for leaf in below(entry) if leaf.requires_grad != bool(event["value"]) or leaf.wanted]
+            harmed = [leaf for leaf in live if bool(event["value"]) != leaf.requires_grad]
+            yield fact(
+                kind, event["place"], entry.name or entry.type, text=f"{event['name']} = {event['value']}",
+                parameters=len(harmed), elements=size(harmed), trained=sum(leaf.had_gradient > 0 for leaf in harmed),
+            )
+        elif event["kind"] == "misspelt":
+            leaf: Leaf | None = event["leaf"]
+            harmed = leaf is not None and leaf.requires_grad != bool(event["value"])
+            yield fact(
+                "misspelt", event["place"], (leaf.name if leaf else "") or "a tensor",
+                text=f"{event['name']} = {event['value']}", parameters=int(harmed),
+                trained=int(harmed and leaf is not None and leaf.had_gradient > 0),
+            )
+
+
+def temporaries(monitor: Monitor) -> Iterator[Fact]:
+    for event in monitor.events:
+        if event["kind"] != "temporary" or event["node"].used:
+            continue
+        leaf: Leaf | None = event["leaf"]
+        if leaf is not None and leaf.requires_grad != bool(event["value"]):
+            yield fact(
+                "temporary", event["place"], leaf.name or "a parameter", text=event["text"],
+                trained=int(leaf.had_gradient > 0),
+            )
+
+
+def undone(ledger: Ledger) -> Iterator[Fact]:
+    """A freeze that was reversed before the first step: set back, or the frozen weights drawn anew."""
+    first_steps = [opt.first_step for opt in ledger.optimizers if opt.first_step]
+    start = min(first_steps, default=0)
+    for leaf in ledger.leaves.values():
+        if not leaf.is_parameter or leaf.ref() is None:
+            continue
+        before = [flag for flag in leaf.flags if flag.seq < start]
+        if len(before) >= 2 and before[-1].value and leaf.wanted:
+            last_freeze = next((flag for flag in reversed(before[:-1]) if flag.value is False), None)
+            if last_freeze is not None and before[-2] is last_freeze and last_freeze.place != before[-1].place:
+                yield fact(
+                    "freeze_undone", before[-1].place, leaf.name, text="set back",
+                    related=[(last_freeze.place, "frozen here")],
+                )
+        if not leaf.wanted and leaf.reached == 0 and frozen_at(leaf) and leaf.writes:
+            redrawn(leaf)
+            yield from redrawn(leaf)
+
+
+def redrawn(leaf: Leaf) -> Iterator[Fact]:
+    loads = [write for write in leaf.writes if write.value == "load" and write.via in ("copy_", "data")]
+    last = leaf.writes[-1]
+    if last.value == "init" and loads and loads[-1].seq < last.seq and not leaf.requires_grad:
+        yield fact(
+            "freeze_undone", last.place, leaf.name, text="drawn anew",
+            related=[(loads[-1].place, "its weights were loaded here")],
+        )
+
+
+_TRAIN_WORDS = ("train", "update", "tune", "tuning", "learn", "requires_grad", "non_static", "dynamic")
+
+
+def inverted(monitor: Monitor) -> Iterator[Fact]:
+    for event in monitor.events:
+        if event["kind"] == "from_pretrained":
+            given = call_at(event["place"], "from_pretrained")
+            words = keyword_names(given, "freeze")
+            if words and any(word in name.lower() for name in words for word in _TRAIN_WORDS):
+                yield fact("freeze_undone", event["place"], event["name"] or "embedding", text="inverted")
+    for leaf in monitor.ledger.leaves.values():
+        if leaf.is_parameter and leaf.wanted and leaf.flags and all(flag.value for flag in leaf.flags):
+            flag = leaf.flags[0]
+            if flag.place and flag.was and says_freeze(lines_above(flag.place, 2)):
+                yield fact("freeze_undone", flag.place, leaf.name, text="inverted")
+
+
+def says_freeze(lines: list[str]) -> bool:
+    text = " ".join(line.split("#", 1)[1] for line in lines if "#" in line).lower()
+    return "freez" in text and "unfreez" not in text and "not freez" not in text and "defreez" not in text
+
+
+def keyword_names(call: ast.Call | None, keyword: str) -> list[str]:
+    value = next((item.value for item in call.keywords if item.arg == keyword), None) if call else None
+    if value is None or isinstance(value, ast.UnaryOp):
+        return []
+    if isinstance(value, ast.Name):
+        return [value.id]
+    return [value.attr] if isinstance(value, ast.Attribute) else []
+
+
+def norms(ledger: Ledger) -> Iterator[Fact]:
+    """Running statistics that moved although the norm's own weights, or everything around it, is frozen for good."""
+    for entry in list(ledger.modules.values()):
+        if not entry.frozen_drift or entry.root is None:
+            continue
+        mine = entry.own or (below(up) if (up := parent(entry)) else [])
+        if not mine or any(leaf.wanted or leaf.requires_grad for leaf in mine):
+            continue
+        freeze = frozen_at(mine[0])
+        evals = [flag for flag in entry.modes if flag.value is False]
+        place = evals[-1].place if evals else freeze
+        if freeze is None or moved_by_hand(mine):
+            place = entry.drift_at
+        yield fact(
+            "norm_drift", place, entry.name, related=[(freeze, "its weights are frozen here")],
+            forwards=entry.frozen_drift, moved=entry.drift,
+        )
+
+
+def moved_by_hand(leaves: list[Leaf]) -> bool:
+    """Frozen weights that the script itself keeps moving: an average of another network."""
+    return any(leaf.averaged for leaf in leaves)
+
+
+def stepped(ledger: Ledger) -> Iterator[Fact]:
+    for opt in ledger.optimizers:
+        for leaf in opt.leaves:
+            if leaf.moved_frozen > 0:
+                yield fact(
+                    "frozen_stepped", frozen_at(leaf) or opt.step_at, leaf.name, text=opt.type,
+                    related=[(opt.step_at, "stepped here")], moved=leaf.moved_frozen,
+                )
+            elif leaf.moved_masked > 0:
+                yield fact(
+                    "mask_stepped", leaf.masked[-1], leaf.name, text=opt.type,
+                    related=[(opt.step_at, "stepped here")], moved=leaf.moved_masked,
+                )
+
+
+def only_eval(ledger: Ledger) -> Iterator[Fact]:
+    """`eval()` or a `no_grad` construction as the only freeze of a part that trains on."""
+    for entry in list(ledger.modules.values()):
+        above = parent(entry)
+        if above is None or entry.root is None:
+            continue
+        mine = below(entry)
+        trained = [leaf for leaf in mine if leaf.wanted and leaf.had_gradient]
+        if not trained or len(trained) < len(mine) or any(flag.value is False for leaf in mine for flag in leaf.flags):
+            continue
+        if entry.no_grad_at is not None and (above.no_grad_at is None) and entry.root.no_grad_at is None:
+            yield fact("not_a_freeze", entry.no_grad_at, entry.name, text="no_grad", parameters=len(trained))
+            continue
+        evals = [flag for flag in entry.modes if flag.value is False]
+        if evals and entry.calls and entry.calls_training == 0 and above.calls_training and not_a_norm(entry):
+            yield fact("not_a_freeze", evals[-1].place, entry.name, text="eval", parameters=len(trained))
+
+
+def not_a_norm(entry: Mod) -> bool:
+    return any(part.own and not part.norm for part in entry.parts)
+
+
+_ON_PURPOSE = ("random", "rand_", "fourier", "rff", "fixed", "noise", "target", "hash", "sketch", "reservoir", "position")
+
+
+def random_features(ledger: Ledger) -> Iterator[Fact]:
+    """Frozen modules in use whose weights were drawn and never loaded."""
+    drawn = [
+        leaf
+        for leaf in ledger.leaves.values()
+        if leaf.is_parameter and leaf.ref() is not None and not leaf.wanted and not leaf.requires_grad
+        and frozen_at(leaf) and leaf.owner is not None and leaf.owner.calls and leaf.numel > 1
+        and leaf.writes and all(write.value == "init" for write in leaf.writes)
+    ]
+    for top, members in maximal(drawn, {id(leaf) for leaf in ledger.leaves.values() if untouched(leaf)}):
+        if top is None or not any(len(leaf.shape) > 1 for leaf in members):
+            continue
+        words = f"{top.name} {top.type}".lower()
+        place = frozen_at(members[0])
+        near = " ".join(lines_above(place, 3) if place else []).lower()
+        if any(word in words for word in _ON_PURPOSE) or any(word in near for word in ("random", "on purpose")):
+            continue
+        yield fact("random_frozen", place, top.name, parameters=len(members), elements=size(members))
+
+
+def untouched(leaf: Leaf) -> bool:
+    return not leaf.wanted and not leaf.requires_grad and all(write.value == "init" for write in leaf.writes)
+
+
+def optimizer_groups(ledger: Ledger) -> Iterator[Fact]:
+    for opt in ledger.optimizers:
+        if not opt.steps:
+            continue
+        zero = [leaf for leaf in opt.leaves if opt.zero_lr.get(id(leaf)) and leaf.had_gradient and not opt.scheduled]
+        if zero and len(zero) < len(opt.leaves):
+            yield fact("zero_lr", opt.place, named(zero, *tops(zero)), parameters=len(zero), elements=size(zero))
+        frozen = [leaf for leaf in opt.frozen_at_start if not leaf.wanted and leaf.reached == 0]
+        if frozen and len(frozen) < len(opt.leaves) and opt.steps > 1:
+            yield fact("frozen_in_optimizer", opt.place, named(frozen, *tops(frozen)), parameters=len(frozen),
+                       elements=size(frozen))
+
+
+def tops(leaves: list[Leaf]) -> list[Any]:
+    groups = maximal(leaves, {id(leaf) for leaf in leaves})
+    return [groups[0][0]] if len(groups) == 1 else []

@@ -1,0 +1,194 @@
+"""Facts about who steps what: gradients computed for nobody, parameters that nobody owns or that were replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .flow_map import behind, registration
+from .ledger import Backward, Leaf, Ledger, Mod, Opt
+from .monitor import Monitor
+from .observed import Fact, fact, named, size
+from .record import Node, all_nodes
+from .survey import maximal
+
+
+def owners(monitor: Monitor) -> Iterator[Fact]:
+    yield from unregistered(monitor.ledger)
+    yield from replaced(monitor)
+    yield from non_leaves(monitor.ledger)
+    yield from thrown_away(monitor)
+    yield from other_network(monitor)
+
+
+def unregistered(ledger: Ledger) -> Iterator[Fact]:
+    """Modules, parameters or trainable tensors in plain attributes: unknown to `parameters()`."""
+    for entry, name, flag, leaves in ledger.hidden:
+        if any(leaf.optimizers for leaf in leaves) or not any(leaf.used for leaf in leaves):
+            continue
+        place = flag.place or entry.place
+        yield fact("unregistered", place, f"{entry.name or entry.type}.{name}", text=flag.via,
+                   parameters=len(leaves), elements=size(leaves))
+
+
+def replaced(monitor: Monitor) -> Iterator[Fact]:
+    """A parameter assigned anew after the optimizer took the old one."""
+    for event in monitor.events:
+        if event["kind"] != "replaced" or not event["parameter"]:
+            continue
+        entry: Mod = event["module"]
+        new = next((leaf for leaf in entry.own if leaf.attribute == event["name"]), None)
+        old = next((leaf for leaf in monitor.ledger.leaves.values()
+                    if leaf is not new and entry in leaf.owners and leaf.attribute == event["name"]), None)
+        built = next((opt for opt in monitor.ledger.optimizers if old in opt.leaves and opt.seq < event["seq"]), None)
+        if new is not None and built is not None and not new.optimizers:
+            yield fact("replaced_parameter", event["place"], new.name,
+                       related=[(built.place, "the optimizer was built here")], elements=new.numel)
+
+
+def non_leaves(ledger: Ledger) -> Iterator[Fact]:
+    for entry, name, place in ledger.non_leaf:
+        yield fact("non_leaf_parameter", place or entry.place, f"{entry.name or entry.type}.{name}")
+
+
+def thrown_away(monitor: Monitor) -> Iterator[Fact]:
+    """Weight gradients of parameters that no optimizer holds."""
+    ledger = monitor.ledger
+    stepping = [opt for opt in ledger.optimizers if opt.steps]
+    hidden = {id(leaf) for _, _, _, leaves in ledger.hidden for leaf in leaves}
+    lone = [
+        leaf for leaf in ledger.leaves.values()
+        if leaf.is_parameter and leaf.reached and not leaf.optimizers and leaf.ref() is not None
+        and leaf.requires_grad and leaf.owner is not None and id(leaf) not in hidden and not used_gradient(leaf)
+    ]
+    if not lone or not stepping:
+        return
+    owned = {id(leaf) for opt in stepping for leaf in opt.leaves}
+    known = {id(leaf) for leaf in lone}
+    rebound = {id(event["module"]) for event in monitor.events if event["kind"] == "replaced" and event["parameter"]}
+    by_root: dict[int, list[Leaf]] = {}
+    for leaf in lone:
+        if leaf.owner is not None and id(leaf.owner) not in rebound:
+            by_root.setdefault(id(leaf.owner.root), []).append(leaf)
+    for leaves in by_root.values():
+        root = leaves[0].owner.root if leaves[0].owner else None
+        shared = root is not None and any(id(leaf) in owned for part in root.parts for leaf in part.own)
+        groups = maximal(leaves, known)
+        top = groups[0][0] if len(groups) == 1 else None
+        if shared:
+            yield inside(leaves, top, stepping, ledger, monitor)
+        else:
+            yield separate(leaves, top or root, owned, monitor, stepping)
+
+
+def used_gradient(leaf: Leaf) -> bool:
+    return bool(leaf.read_by) and not leaf.optimizers and any(place for place in leaf.read_by)
+
+
+def inside(leaves: list[Leaf], top: Mod | None, stepping: list[Opt], ledger: Ledger, monitor: Monitor) -> Fact:
+    """Parameters of the trained model itself: forgotten, or a backbone left out on purpose without a freeze."""
+    opt = nearest(leaves, stepping)
+    late = [leaf for leaf in leaves if leaf.seq > opt.seq or any(f.value and f.seq > opt.seq for f in leaf.flags)]
+    held = size(opt.leaves)
+    settled = [leaf for leaf in leaves if loaded(leaf) or in_eval(leaf)]
+    forgotten = bool(late) or (not settled and size(leaves) < held)
+    kind = "missing_from_optimizer" if forgotten else "not_optimized"
+    text = "late" if late else ""
+    return fact(kind, opt.place, named(leaves, top), text=text, parameters=len(leaves), elements=size(leaves),
+                passes=max(leaf.reached for leaf in leaves))
+
+
+def nearest(leaves: list[Leaf], stepping: list[Opt]) -> Opt:
+    """The optimizer that holds most of the same model."""
+    root = leaves[0].owner.root if leaves[0].owner else None
+
+    def share(opt: Opt) -> int:
+        return sum(leaf.numel for leaf in opt.leaves if leaf.owner is not None and leaf.owner.root is root)
+
+    return max(stepping, key=share)
+
+
+def loaded(leaf: Leaf) -> bool:
+    return any(write.value == "load" for write in leaf.writes)
+
+
+def in_eval(leaf: Leaf) -> bool:
+    return leaf.owner is not None and leaf.owner.calls > 0 and leaf.owner.calls_training == 0
+
+
+def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Monitor, stepping: list[Opt]) -> Fact:
+    """A network of its own that no optimizer holds: a teacher for targets, or a fixed judge that passes gradients on."""
+    passes = max(leaf.reached for leaf in leaves)
+    downstream = any(carries(node, owned, leaves) for node in consumers(monitor, leaves))
+    evals = [flag.place for flag in top.modes if flag.value is False] if top is not None else []
+    if downstream:
+        place = evals[-1] if evals else (registration(top) if top else leaves[0].place)
+        return fact("not_optimized", place, named(leaves, top), text="judge", parameters=len(leaves),
+                    elements=size(leaves), passes=passes)
+    place = (top.called_at if top else None) or (evals[-1] if evals else leaves[0].place)
+    return fact("teacher_under_grad", place, named(leaves, top), parameters=len(leaves), elements=size(leaves),
+                passes=passes, related=[(evals[-1], "only put in eval() here")] if evals else None)
+
+
+def consumers(monitor: Monitor, leaves: list[Leaf]) -> list[Node]:
+    """Values made directly of these parameters, in the first two passes that reached them."""
+    mine = {id(leaf) for leaf in leaves}
+    found = []
+    events = [event for event in monitor.ledger.backwards if event.reached & mine][:2]
+    for node in all_nodes([root for event in events for root in event.roots]):
+        if any(source.kind == "parameter" and id(source.detail) in mine for source, _ in node.into):
+            found.append(node)
+    return found
+
+
+def carries(node: Node, owned: set[int], leaves: list[Leaf]) -> bool:
+    """Whether a stepped parameter's gradient comes through this use of the network."""
+    mine = {id(leaf) for leaf in leaves}
+    for source, cut in node.into:
+        if cut is None and source.kind != "parameter":
+            live = behind(source, live=True)
+            if live & owned - mine:
+                return True
+            if source.kind == "input" and source.detail is not None and source.detail.read_by:
+                return True
+    return False
+
+
+def other_network(monitor: Monitor) -> Iterator[Fact]:
+    """A pass meant for one network that goes back through another, whose gradient is then thrown away."""
+    ledger = monitor.ledger
+    if len([opt for opt in ledger.optimizers if opt.steps]) < 2:
+        return
+    for event in ledger.backwards:
+        if event.kind != "backward" or not event.steppers or event.inputs_given:
+            continue
+        for opt in ledger.optimizers:
+            other = [leaf for leaf in opt.leaves if id(leaf) in event.reached and not leaf.read_by]
+            stepped = [own for own in event.steppers if own is not opt]
+            if not other or not opt.steps or not stepped:
+                continue
+            mixed = opt in event.steppers
+            if mixed and not stolen(event, opt, ledger):
+                continue
+            mine = {id(leaf) for own in stepped for leaf in own.leaves} - {id(leaf) for leaf in other}
+            nodes = [node for node in all_nodes(event.roots) if uses(node, other)]
+            if nodes and not any(carries(node, mine, other) for node in nodes):
+                yield fact("other_network", event.place, named(other, group(other)), text="mixed" if mixed else "",
+                           related=[(stepped[0].step_at, "only this step uses the pass")],
+                           parameters=len(other), elements=size(other))
+
+
+def stolen(event: Backward, opt: Opt, ledger: Ledger) -> bool:
+    """The other optimizer has a pass of its own that it alone steps: this one only leaks into its gradients."""
+    mine = {id(leaf) for leaf in opt.leaves}
+    own = [e for e in ledger.backwards if e.kind == "backward" and e.place != event.place and opt in e.steppers]
+    return any(not (set(e.steppers) - {opt}) and e.reached & mine for e in own)
+
+
+def uses(node: Node, leaves: list[Leaf]) -> bool:
+    mine = {id(leaf) for leaf in leaves}
+    return any(cut is None and source.kind == "parameter" and id(source.detail) in mine for source, cut in node.into)
+
+
+def group(leaves: list[Leaf]) -> Mod | None:
+    groups = maximal(leaves, {id(leaf) for leaf in leaves})
+    return groups[0][0] if len(groups) == 1 else None

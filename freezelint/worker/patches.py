@@ -1,0 +1,333 @@
+"""Puts the monitor's ears on torch's classes and functions, and takes them off again."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .ledger import Opt
+from .monitor import Monitor, near_miss
+
+_GRAD_MODE_FILE = "grad_mode.py"
+
+
+class Patches:
+    """Attributes replaced while the monitor listens; `undo` restores every one of them."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.originals: list[tuple[Any, str, Any, bool]] = []
+
+    def put(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        held = name in vars(owner)
+        raw = vars(owner).get(name, None) if isinstance(owner, type) else getattr(owner, name)
+        current = getattr(owner, name)
+        self.originals.append((owner, name, raw, held))
+        setattr(owner, name, make(current))
+
+    def undo(self) -> None:
+        for owner, name, raw, held in reversed(self.originals):
+            if held or not isinstance(owner, type):
+                setattr(owner, name, raw)
+            else:
+                delattr(owner, name)
+        self.originals = []
+
+    def install(self) -> None:
+        self.optimizers()
+        self.modules()
+        self.autograd()
+        self.grad_modes()
+        self.attributes()
+
+    # -- optimizers ------------------------------------------------------------------------------------------------
+
+    def optimizers(self) -> None:
+        monitor, base = self.monitor, torch.optim.Optimizer
+
+        def init(original: Any) -> Any:
+            @functools.wraps(original)
+            def __init__(self: Any, params: Any, *args: Any, **kwargs: Any) -> None:
+                entry = Opt(self, monitor.places.here())
+                monitor.ledger.optimizers.append(entry)
+                monitor.iterator_given(params, "optimizer", entry.place)
+                try:
+                    original(self, params, *args, **kwargs)
+                except Exception as error:
+                    entry.error = str(error)
+                    monitor.event("optimizer_error", entry.place, text=str(error))
+                    raise
+                monitor.iterator_taken(params, entry.place)
+                monitor.grouped(entry, self)
+
+            return __init__
+
+        def add(original: Any) -> Any:
+            @functools.wraps(original)
+            def add_param_group(self: Any, *args: Any, **kwargs: Any) -> Any:
+                result = original(self, *args, **kwargs)
+                entry = monitor.ledger.optimizer(self)
+                if entry is not None and hasattr(self, "state"):
+                    monitor.grouped(entry, self)
+                return result
+
+            return add_param_group
+
+        def hooking(original: Any) -> Any:
+            def profile_hook_step(func: Any) -> Any:
+                return watched_step(original(func), monitor)
+
+            return staticmethod(profile_hook_step)
+
+        def zero(original: Any) -> Any:
+            @functools.wraps(original)
+            def zero_grad(self: Any, *args: Any, **kwargs: Any) -> Any:
+                with monitor.zeroing(p for group in self.param_groups for p in group["params"]):
+                    return original(self, *args, **kwargs)
+
+            return zero_grad
+
+        self.put(base, "__init__", init)
+        self.put(base, "add_param_group", add)
+        self.put(base, "profile_hook_step", hooking)
+        self.put(base, "zero_grad", zero)
+
+    # -- modules ---------------------------------------------------------------------------------------------------
+
+    def modules(self) -> None:
+        monitor = self.monitor
+
+        def init(original: Any) -> Any:
+            @functools.wraps(original)
+            def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+                monitor.built(self)
+                original(self, *args, **kwargs)
+
+            return __init__
+
+        def call(original: Any) -> Any:
+            @functools.wraps(original)
+            def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+                if monitor.flow.quiet:
+                    return original(self, *args, **kwargs)
+                entry = monitor.forward_started(self)
+                try:
+                    return original(self, *args, **kwargs)
+                finally:
+                    monitor.forward_ended(entry)
+
+            return __call__
+
+        def train(original: Any) -> Any:
+            @functools.wraps(original)
+            def train(self: Any, mode: bool = True) -> Any:
+                monitor.mode_set(self, mode)
+                try:
+                    return original(self, mode)
+                finally:
+                    monitor.mode_depth -= 1
+
+            return train
+
+        def register(original: Any) -> Any:
+            @functools.wraps(original)
+            def wrapper(self: Any, name: str, value: Any) -> Any:
+                result = original(self, name, value)
+                monitor.registered(self, name, value)
+                return result
+
+            return wrapper
+
+        def zero(original: Any) -> Any:
+            @functools.wraps(original)
+            def zero_grad(self: Any, *args: Any, **kwargs: Any) -> Any:
+                with monitor.zeroing(self.parameters()):
+                    return original(self, *args, **kwargs)
+
+            return zero_grad
+
+        def clip(original: Any) -> Any:
+            @functools.wraps(original)
+            def wrapper(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+                monitor.iterator_given(parameters, "clipping", monitor.places.here())
+                monitor.flow.quiet += 1
+                try:
+                    return original(parameters, *args, **kwargs)
+                finally:
+                    monitor.flow.quiet -= 1
+                    monitor.iterator_taken(parameters, monitor.places.here())
+
+            return wrapper
+
+        def pretrained(original: Any) -> Any:
+            function = original.__func__
+
+            @functools.wraps(function)
+            def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
+                result = function(cls, *args, **kwargs)
+                monitor.event("from_pretrained", monitor.places.here(), name=cls.__name__)
+                monitor.loaded(result.weight, "from_pretrained")
+                if kwargs.get("freeze", True):
+                    monitor.frozen(result.weight)
+                return result
+
+            return classmethod(from_pretrained)
+
+        self.put(nn.Module, "__init__", init)
+        self.put(nn.Module, "__call__", call)
+        self.put(nn.Module, "train", train)
+        self.put(nn.Module, "register_parameter", register)
+        self.put(nn.Module, "add_module", register)
+        self.put(nn.Module, "zero_grad", zero)
+        for name in ("parameters", "named_parameters"):
+            self.put(nn.Module, name, monitor.drains.wrap)
+        for name in ("clip_grad_norm_", "clip_grad_value_"):
+            self.put(torch.nn.utils, name, clip)
+        self.put(nn.Embedding, "from_pretrained", pretrained)
+
+    # -- autograd --------------------------------------------------------------------------------------------------
+
+    def autograd(self) -> None:
+        monitor = self.monitor
+
+        def backward(original: Any) -> Any:
+            @functools.wraps(original)
+            def backward(tensors_: Any, *args: Any, **kwargs: Any) -> Any:
+                roots = [tensors_] if isinstance(tensors_, Tensor) else list(tensors_)
+                only = kwargs.get("inputs")
+                only = [only] if isinstance(only, Tensor) else list(only) if only is not None else None
+                if only is not None:
+                    kwargs["inputs"] = only
+                return monitor.run_backward(roots, "backward", only, lambda: original(roots, *args, **kwargs))
+
+            return backward
+
+        def grad(original: Any) -> Any:
+            @functools.wraps(original)
+            def grad(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+                roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+                wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+                given = wanted if not isinstance(inputs, Tensor) else inputs
+                return monitor.run_backward(
+                    roots, "grad", wanted, lambda: original(outputs, given, *args, **kwargs)
+                )
+
+            return grad
+
+        def apply(original: Any) -> Any:
+            function = vars(torch.autograd.Function)["apply"].__func__
+
+            @functools.wraps(function)
+            def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+                if monitor.flow.quiet:
+                    return function(cls, *args, **kwargs)
+                return monitor.applied(cls, lambda: function(cls, *args, **kwargs), (*args, *kwargs.values()))
+
+            return classmethod(apply)
+
+        def variable(original: Any) -> Any:
+            def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:
+                result = original(cls, *args, **kwargs)
+                monitor.made_variable(result, args, kwargs)
+                return result
+
+            return __new__
+
+        self.put(torch.autograd, "backward", backward)
+        self.put(torch.autograd, "grad", grad)
+        self.put(torch.autograd.Function, "apply", apply)
+        self.put(torch.autograd.Variable, "__new__", variable)
+
+    # -- grad mode and attributes ----------------------------------------------------------------------------------
+
+    def grad_modes(self) -> None:
+        monitor = self.monitor
+
+        def enter(kind: str, enabled: bool) -> Callable[[Any], Any]:
+            def make(original: Any) -> Any:
+                @functools.wraps(original)
+                def __enter__(self: Any) -> Any:
+                    result = original(self)
+                    flag = not getattr(self, "mode", True) if kind == "inference_mode" else enabled
+                    monitor.region_entered(self, kind, flag, sys._getframe(1))
+                    return result
+
+                return __enter__
+
+            return make
+
+        def leave(original: Any) -> Any:
+            @functools.wraps(original)
+            def __exit__(self: Any, *args: Any) -> Any:
+                result = original(self, *args)
+                monitor.region_left(self)
+                return result
+
+            return __exit__
+
+        def switch(original: Any) -> Any:
+            @functools.wraps(original)
+            def __init__(self: Any, mode: bool) -> None:
+                original(self, mode)
+                if not sys._getframe(1).f_code.co_filename.endswith(_GRAD_MODE_FILE):
+                    monitor.switched(self, bool(mode))
+
+            return __init__
+
+        self.put(torch.no_grad, "__enter__", enter("no_grad", False))
+        self.put(torch.no_grad, "__exit__", leave)
+        self.put(torch.enable_grad, "__enter__", enter("enable_grad", True))
+        self.put(torch.enable_grad, "__exit__", leave)
+        self.put(torch.inference_mode, "__enter__", enter("inference_mode", False))
+        self.put(torch.inference_mode, "__exit__", leave)
+        self.put(torch.set_grad_enabled, "__init__", switch)
+        self.put(torch.set_grad_enabled, "__exit__", leave)
+        self.put(torch.autocast, "__enter__", lambda original: monitor.autocast_entering(original))
+        self.put(torch.autocast, "__exit__", lambda original: monitor.autocast_leaving(original))
+
+    def attributes(self) -> None:
+        monitor = self.monitor
+        module_set = nn.Module.__setattr__
+
+        def __setattr__(self: Any, name: str, value: Any) -> None:
+            module_set(self, name, value)
+            if name == "requires_grad" or ("gra" in name and near_miss(name)):
+                monitor.attribute_set(self, name, value)
+            elif isinstance(value, (nn.Module, Tensor, list, tuple, dict)):
+                monitor.registered(self, name, value)
+
+        def tensor_set(self: Any, name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+            if name == "requires_grad_" or near_miss(name):
+                monitor.attribute_set(self, name, value)
+
+        self.put(nn.Module, "__setattr__", lambda original: __setattr__)
+        self.put(Tensor, "__setattr__", lambda original: tensor_set)
+
+
+def watched_step(step: Any, monitor: Monitor) -> Any:
+    """`Optimizer.step` between two looks at the gradients."""
+
+    @functools.wraps(step)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        closure = bool(args and callable(args[0])) or callable(kwargs.get("closure"))
+        watched = [] if closure or monitor.flow.quiet else monitor.stepping(self)
+        quiet = not closure
+        monitor.flow.quiet += quiet
+        try:
+            result = step(self, *args, **kwargs)
+        finally:
+            monitor.flow.quiet -= quiet
+        if not monitor.flow.quiet:
+            if closure:
+                watched = monitor.stepping(self)
+            monitor.stepped(self, watched)
+        return result
+
+    wrapper.hooked = True  # type: ignore[attr-defined]
+    return wrapper

@@ -1,0 +1,401 @@
+"""The record of a run: which tensor was made of which, where, and where the gradient was cut on the way.
+
+`Flow` is a torch function mode. It sees every call of torch's API, runs it unchanged, and notes results that depend on
+something trainable. It holds tensors weakly and takes part in nothing: no random number, no copy, no flag is touched.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from .operations import KIND, Handling, classify, cut_cause, name_of
+from .places import Place, Places
+from .source_text import named_values, statement_lines
+
+MOST_NODES = 400_000
+
+
+class Cut:
+    """Why and where the gradient stops on a way."""
+
+    __slots__ = ("cause", "module", "place", "scope", "text")
+
+    def __init__(self, cause: str, place: Place | None, text: str, module: str = "", scope: Place | None = None):
+        self.cause, self.place, self.text, self.module, self.scope = cause, place, text, module, scope
+
+
+class Node:
+    """A parameter, an input that requires grad, or a value that depends on one."""
+
+    __slots__ = ("detail", "grad", "into", "kind", "place", "shape", "text", "used")
+
+    def __init__(self, kind: str, text: str, place: Place | None, grad: bool) -> None:
+        self.kind, self.text, self.place, self.grad = kind, text, place, grad
+        self.into: list[tuple[Node, Cut | None]] = []
+        self.detail: Any = None  # the ledger's entry of a parameter or an input
+        self.used = False
+        self.shape: tuple[int, ...] = ()
+
+
+class Region:
+    """A stretch of the run with grad mode switched: a block, a decorated function, or a bare switch."""
+
+    __slots__ = ("bare", "code", "enabled", "frame", "kind", "owner", "place", "text")
+
+    def __init__(self, kind: str, enabled: bool, place: Place | None, text: str) -> None:
+        self.kind, self.enabled, self.place, self.text = kind, enabled, place, text
+        self.frame: Any = None
+        self.code: Any = None
+        self.owner: Any = None
+        self.bare = False
+
+
+class Flow(TorchFunctionMode):
+    """Records values. `listeners` are called for the API calls that mean something beyond flow (see operations)."""
+
+    def __init__(self, places: Places) -> None:
+        super().__init__()
+        self.places = places
+        self.values: dict[int, tuple[weakref.ref[Tensor], Node]] = {}
+        self.regions: list[Region] = []
+        self.listeners: dict[str, Callable[..., Any]] = {}
+        self.made = 0
+        self.deep = True  # False: only what listeners need
+        self.quiet = 0  # > 0: inside code that is not the user's forward (an optimizer step, ...)
+        self.module = ""
+        self.inside: list[Node] | None = None  # parameters met inside a reentrant checkpoint
+        self.exported: dict[int, tuple[Any, Node, str, Place | None]] = {}  # Python numbers and arrays made of values
+        self.parameter_entry: Callable[[Tensor], Any] = lambda tensor: None
+        self.on_error: Callable[[str, RuntimeError], None] = lambda name, error: None
+        self.on_leaf: Callable[[Tensor, Tensor | None, bool, str], None] = lambda tensor, source, wants, via: None
+        self.without_grad: dict[Any, tuple[int, set[int]]] = {}  # region -> operations, leaves that met it
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.quiet:
+            return func(*args, **kwargs)
+        handling = classify(func)
+        if handling is Handling.SKIP:
+            if kwargs and kwargs.get("requires_grad") is True:
+                return self.made_leaf(func, args, kwargs)
+            return func(*args, **kwargs)
+        if handling is Handling.LISTEN:
+            listener = self.listeners.get(name_of(func))
+            if listener is not None:
+                return listener(func, args, kwargs)
+            return func(*args, **kwargs)
+        if not self.deep:
+            return func(*args, **kwargs)
+        return self.record(func, args, kwargs)
+
+    def record(self, func: Any, args: Any, kwargs: Any) -> Any:
+        inputs = self.inputs(args, kwargs)
+        name = name_of(func)
+        if name in KIND.remakers:
+            return self.remake(func, name, args, kwargs)
+        if not inputs:
+            return func(*args, **kwargs)
+        before = [(tensor, node, tensor.grad_fn if node.grad else None) for tensor, node in inputs]
+        grad_mode = torch.is_grad_enabled()
+        try:
+            result = func(*args, **kwargs)
+        except RuntimeError as error:
+            self.on_error(name, error)
+            raise
+        if name in KIND.exports:
+            self.export(name, result, before)
+            return result
+        outputs = [args[0]] if name == "__setitem__" else list(tensors(result))
+        if outputs:
+            self.results(name, outputs, before, grad_mode, args, kwargs)
+            if self.exported and name in KIND.scalar and any(type(value) is float for value in args):
+                self.scaled(outputs[0], args)
+        return result
+
+    def inputs(self, args: Any, kwargs: Any) -> list[tuple[Tensor, Node]]:
+        """The tensors among the arguments that carry, or once carried, a gradient."""
+        found = []
+        for tensor in tensors(args, kwargs):
+            node = self.of(tensor)
+            if node is not None:
+                found.append((tensor, node))
+                if self.inside is not None:
+                    self.met(node)
+        return found
+
+    def of(self, tensor: Tensor) -> Node | None:
+        """The node of a tensor; made on the way for a leaf or for a value that came from where nobody looked."""
+        entry = self.values.get(id(tensor))
+        if entry is not None and entry[0]() is tensor:
+            return entry[1]
+        if not tensor.requires_grad:
+            if isinstance(tensor, torch.nn.Parameter) and tensor.is_leaf:
+                return self.bind(tensor, self.leaf(tensor))
+            return None
+        return self.bind(tensor, self.leaf(tensor) if tensor.grad_fn is None else self.adopt(tensor))
+
+    def bind(self, tensor: Tensor, node: Node) -> Node:
+        self.values[id(tensor)] = (weakref.ref(tensor), node)
+        return node
+
+    def leaf(self, tensor: Tensor) -> Node:
+        entry = self.parameter_entry(tensor)
+        kind = "parameter" if entry is not None and entry.is_parameter else "input"
+        node = Node(kind, "", entry.place if entry is not None else None, tensor.requires_grad)
+        node.detail = entry
+        return node
+
+    def met(self, node: Node) -> None:
+        if self.inside is not None and node.kind == "parameter" and node not in self.inside:
+            self.inside.append(node)
+
+    def adopt(self, tensor: Tensor) -> Node:
+        """A value with a graph made unseen (a compiled model, another thread): its leaves, read from autograd."""
+        node = Node("value", "?", self.places.here(), True)
+        for variable in leaves(tensor.grad_fn):
+            source = self.of(variable)
+            if source is not None:
+                node.into.append((source, None))
+        return node
+
+    def results(
+        self, name: str, outputs: list[Tensor], before: list[Any], grad_mode: bool, args: Any, kwargs: Any
+    ) -> None:
+        if self.made > MOST_NODES:
+            return
+        place = self.places.here(4)
+        carriers = [(tensor, node, fn) for tensor, node, fn in before if node.grad]
+        plain = [node for _, node, _ in before if not node.grad]
+        for output in outputs:
+            if isinstance(output, torch.nn.Parameter) and output.is_leaf:
+                if name.endswith("_") and before[0][1].detail is not None:
+                    before[0][1].detail.averaged = True
+                continue  # written in place: stays the parameter it is
+            requires_grad = output.requires_grad
+            if output.is_leaf and requires_grad:
+                continue
+            if any(output is tensor for tensor, _, _ in before) and name in KIND.same:
+                continue
+            self.made += 1
+            node = Node("value", name, place, requires_grad)
+            node.into = [(source, None) for source in plain]
+            if requires_grad:
+                node.into += self.ways(name, output, carriers, args, kwargs, place)
+            else:
+                node.into += self.cuts(name, carriers, grad_mode, output, place)
+            node.shape = tuple(output.shape) if output.layout == torch.strided else ()
+            for source, _ in node.into:
+                source.used = True
+                if source.detail is not None:
+                    source.detail.used = True
+            self.bind(output, node)
+
+    def ways(
+        self, name: str, output: Tensor, carriers: list[Any], args: Any, kwargs: Any, place: Place | None
+    ) -> Iterator[tuple[Node, Cut | None]]:
+        """The edges into a result with a graph; what autograd did not connect is cut here."""
+        if name in KIND.zero_gradient:
+            cut = Cut("zero_gradient", place, written(name), self.module)
+            return iter([(node, cut) for _, node, _ in carriers])
+        if name in KIND.products and any(number_is_zero(value) for value in (*args, *kwargs.values())):
+            return iter(())
+        if len(carriers) == 1:
+            return iter([(carriers[0][1], None)])
+        fns = {id(fn) for _, _, fn in carriers if fn is not None}
+        variables = {id(tensor) for tensor, _, fn in carriers if fn is None}
+        met = connected(output.grad_fn, fns, variables)
+        cut = Cut("non_differentiable", place, written(name), self.module)
+        return iter(
+            [(node, None if id(fn if fn is not None else tensor) in met else cut) for tensor, node, fn in carriers]
+        )
+
+    def cuts(
+        self, name: str, carriers: list[Any], grad_mode: bool, output: Tensor, place: Place | None
+    ) -> list[tuple[Node, Cut | None]]:
+        if not carriers:
+            return []
+        if name in KIND.cuts:
+            cut = Cut(KIND.cuts[name], place, written(name), self.module)
+        elif not grad_mode:
+            cut = self.region_cut(place, name)
+            self.met_region(cut, carriers)
+        else:
+            cut = Cut(cut_cause(name, output), place, written(name), self.module)
+        return [(node, cut) for _, node, _ in carriers]
+
+    def region_cut(self, place: Place | None, name: str) -> Cut:
+        region = next((region for region in reversed(self.regions) if not region.enabled), None)
+        cause = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
+        if region is None or region.place is None:
+            return Cut(cause, place, written(name), self.module, place)
+        return Cut(cause, region.place, region.text, self.module, self.scope(region) or place)
+
+    def met_region(self, cut: Cut, carriers: list[Any]) -> None:
+        calls, met = self.without_grad.setdefault((cut.place, cut.text), (0, set()))
+        met.update(id(node.detail) for _, node, _ in carriers if node.kind == "parameter")
+        self.without_grad[(cut.place, cut.text)] = (calls + 1, met)
+
+    def scope(self, region: Region) -> Place | None:
+        """The line inside the block (or decorated function) that runs now."""
+        frame = self.places.frame(5)
+        while frame is not None:
+            if frame is region.frame or frame.f_code is region.code:
+                return self.places.of(frame)
+            frame = frame.f_back
+        return None
+
+    def export(self, name: str, result: Any, before: list[Any]) -> None:
+        """A value leaves for Python or NumPy: remembered by identity, to be met again in `imported`."""
+        place = self.places.here(4)
+        node = Node("value", name, place, False)
+        cut = Cut(KIND.exports[name], place, written(name), self.module)
+        node.into = [(source, cut if source.grad else None) for _, source, _ in before]
+        if isinstance(result, (float, int)) and not isinstance(result, bool):
+            if isinstance(result, float) and len(self.exported) < 20_000:
+                self.exported[id(result)] = (result, node, name, place)
+        elif type(result).__module__ == "numpy" or isinstance(result, list):
+            if len(self.exported) < 20_000:
+                self.exported[id(result)] = (result, node, name, place)
+
+    def scaled(self, output: Tensor, args: Any) -> None:
+        """A Python number that came out of a value goes into another: its way is cut, not absent."""
+        node = self.of(output)
+        if node is not None:
+            node.into += [(source, None) for source in self.numbers_here() if source is not node]
+
+    def made_leaf(self, func: Any, args: Any, kwargs: Any) -> Any:
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor):
+            self.on_leaf(result, None, True, name_of(func))
+        return result
+
+    def remake(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """`torch.tensor(x)`, `from_numpy(x)`: a value without a graph, made of another or of what one was turned to."""
+        source = next(tensors(args[:1]), None)
+        if source is None and self.exported:
+            source = None
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor) and result is not source:
+            if name in ("as_tensor", "asarray") and source is not None and result.grad_fn is not None:
+                return result
+            self.on_leaf(result, source, result.requires_grad and result.is_leaf, name)
+            self.imported(result)
+        return result
+
+    def imported(self, result: Tensor) -> None:
+        """A tensor made of numbers or arrays that came out of values, by the names on the calling line."""
+        if not self.exported:
+            return
+        sources = self.numbers_here()
+        if sources:
+            entry = self.values.get(id(result))
+            node = entry[1] if entry is not None and entry[0]() is result else None
+            if node is None:
+                node = self.bind(result, Node("value", "from_numpy", self.places.here(), False))
+            node.into += [(source, None) for source in sources if source is not node]
+
+    def numbers_here(self) -> list[Node]:
+        """Nodes of the exported numbers and arrays that the running statement of the user's names."""
+        frame = self.places.frame()
+        if frame is None:
+            return []
+        place = self.places.of(frame)
+        return [self.exported[key][1] for key in self.exports_on(frame, place)]
+
+    def exports_on(self, frame: Any, place: Place) -> list[int]:
+        found = []
+        first, last = statement_lines(place)
+        for key, (_, _, _, made) in self.exported.items():
+            if made is not None and made[0] == place[0] and made[5] == place[5] and first <= made[1] <= last:
+                found.append(key)
+        for value in named_values(frame, place):
+            if id(value) in self.exported and self.exported[id(value)][0] is value:
+                found.append(id(value))
+        return list(dict.fromkeys(found))[-64:]
+
+
+def tensors(*values: Any) -> Iterator[Tensor]:
+    """Tensors among arguments, two levels of tuples, lists and dicts deep."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            if len(value) > 4096:
+                continue
+            for item in value:
+                if isinstance(item, Tensor):
+                    yield item
+                elif isinstance(item, (tuple, list, dict)):
+                    yield from tensors(item)
+        elif isinstance(value, dict):
+            yield from tensors(*value.values())
+
+
+def connected(start: Any, fns: set[int], variables: set[int], limit: int = 400) -> set[int]:
+    """Which of the known autograd nodes and leaves lie behind `start` without crossing another of them."""
+    met: set[int] = set()
+    todo, seen = [start], {id(start)}
+    keep = [start]
+    while todo and len(seen) < limit:
+        fn = todo.pop()
+        if fn is None:
+            continue
+        if id(fn) in fns:
+            met.add(id(fn))
+            continue
+        variable = fn.variable if type(fn).__name__ == "AccumulateGrad" else None
+        if variable is not None:
+            if id(variable) in variables:
+                met.add(id(variable))
+            continue
+        for following, _ in fn.next_functions:
+            if following is not None and id(following) not in seen:
+                seen.add(id(following))
+                keep.append(following)
+                todo.append(following)
+    return met
+
+
+def leaves(start: Any, limit: int = 200_000) -> list[Tensor]:
+    """The leaf tensors whose gradient a backward from `start` computes."""
+    found: list[Tensor] = []
+    todo, seen = [start], {start}
+    while todo and len(seen) < limit:
+        fn = todo.pop()
+        if fn is None:
+            continue
+        variable = fn.variable if type(fn).__name__ == "AccumulateGrad" else None
+        if variable is not None:
+            found.append(variable)
+            continue
+        for following, _ in fn.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                todo.append(following)
+    return found
+
+
+def number_is_zero(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0
+
+
+def written(name: str) -> str:
+    return f".{name}()" if name not in KIND.functions else f"torch.{name}()"
+
+
+def all_nodes(starts: Iterable[Node]) -> list[Node]:
+    """`starts` and everything behind them."""
+    found: dict[int, Node] = {id(node): node for node in starts}
+    todo = list(found.values())
+    while todo:
+        for source, _ in todo.pop().into:
+            if id(source) not in found:
+                found[id(source)] = source
+                todo.append(source)
+    return list(found.values())

@@ -1,0 +1,218 @@
+"""Runs the user's own unmodified script under the monitor: `__main__.py script --facts FILE [options] SCRIPT [ARGS]`.
+
+The script is `__main__`, with its own argv, path, stdin, stdout and exit code. It is stopped after some optimizer steps
+by an exception that passes `except Exception`, so that its `finally` blocks run; what was learnt goes to FILE, never to
+its output streams.
+"""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import json
+import linecache
+import os
+import sys
+import threading
+import time
+import traceback
+import types
+from pathlib import Path
+from typing import Any
+
+from .places import CELL_MARK
+
+SETTLE_S = 4.0  # cheap steps go on this long: rare branches of a loop show only later
+MOST_STEPS = 64
+
+
+class Stopped(SystemExit):
+    """Enough was seen. A SystemExit, so that only a bare `except:` could swallow it."""
+
+
+class Session:
+    """One run: when it stops, and what it leaves behind."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.started = time.monotonic()
+        self.first_step = 0.0
+        self.stopped = "end"
+        self.error: dict[str, Any] | None = None
+        self.swallowed = 0
+        self.pid = os.getpid()
+        self.written = False
+        self.monitor: Any = None
+        self.mode: Any = None
+        self.patches: Any = None
+
+    def start(self, roots: tuple[str, ...]) -> None:
+        from .monitor import Monitor
+        from .patches import Patches
+        from .places import Places
+
+        self.monitor = Monitor(Places(roots))
+        self.monitor.on_step = self.after_step
+        self.patches = Patches(self.monitor)
+        self.patches.install()
+        self.monitor.flow.__enter__()
+
+    def after_step(self) -> None:
+        if threading.current_thread() is not threading.main_thread() or os.getpid() != self.pid:
+            return
+        self.first_step = self.first_step or time.monotonic()
+        self.monitor.survey()
+        if self.enough():
+            self.stop("steps")
+
+    def enough(self) -> bool:
+        """Every optimizer has made its steps, and either time has passed or more than enough cheap steps were seen."""
+        wanted = self.options.steps
+        if time.monotonic() - self.started > self.options.timeout:
+            self.stop("timeout")
+        live = [opt for opt in self.monitor.ledger.optimizers if opt.steps]
+        if any(opt.steps < wanted for opt in live) and self.monitor.steps < 40 * wanted:
+            return False
+        if self.monitor.steps < wanted:
+            return False
+        return self.monitor.steps >= MOST_STEPS or time.monotonic() - self.first_step > SETTLE_S
+
+    def stop(self, why: str) -> None:
+        self.stopped = why
+        self.swallowed += 1
+        self.write()
+        if self.swallowed > 3:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+        raise Stopped(0)
+
+    def write(self) -> None:
+        """Leave the facts; the last call wins."""
+        if os.getpid() != self.pid or self.monitor is None:
+            return
+        from .digest import digest
+
+        self.monitor.flow.quiet += 1
+        try:
+            facts = digest(self.monitor)
+        finally:
+            self.monitor.flow.quiet -= 1
+        facts.update(
+            script=self.options.script, stopped=self.stopped, error=self.error, seconds=time.monotonic() - self.started
+        )
+        target = Path(self.options.facts)
+        draft = target.with_suffix(f".{self.pid}")
+        draft.write_text(json.dumps(facts), encoding="utf-8")
+        draft.replace(target)
+        self.written = True
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    session = Session(options)
+    script = options.script
+    sys.argv = [script, *options.args]
+    if options.module:
+        sys.path.insert(0, str(Path.cwd()))
+        roots: tuple[str, ...] = (str(Path.cwd()),)
+    else:
+        sys.path.insert(0, str(Path(script).resolve().parent))
+        roots = (str(Path(script).resolve().parent), str(Path.cwd()))
+    session.start(roots)
+    code: Any = 0
+    try:
+        execute(options, session)
+    except Stopped:
+        pass
+    except SystemExit as leave:
+        code = leave.code
+    except BaseException as error:
+        code = report(error, session)
+    finish(session, code)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="freezelint run", add_help=False)
+    parser.add_argument("--facts", required=True)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--timeout", type=float, default=120.0)
+    parser.add_argument("--module", action="store_true")
+    parser.add_argument("script")
+    parser.add_argument("args", nargs=argparse.REMAINDER)
+    return parser.parse_args(arguments)
+
+
+def execute(options: argparse.Namespace, session: Session) -> None:
+    main_module = types.ModuleType("__main__")
+    main_module.__builtins__ = builtins  # type: ignore[attr-defined]
+    sys.modules["__main__"] = main_module
+    space = vars(main_module)
+    if options.module:
+        import runpy
+
+        runpy.run_module(options.script, run_name="__main__", alter_sys=True)
+        return
+    path = Path(options.script)
+    main_module.__file__ = str(path)
+    if path.suffix == ".ipynb":
+        for number, source in cells(path):
+            filename = f"{path.resolve()}{CELL_MARK}{number}"
+            linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+            exec(compile(source, filename, "exec", dont_inherit=True), space)
+        return
+    import io
+
+    with io.open_code(str(path)) as file:
+        code = compile(file.read(), str(path.resolve()), "exec", dont_inherit=True)
+    exec(code, space)
+
+
+def cells(path: Path) -> list[tuple[int, str]]:
+    """The code cells of a notebook, from 1; lines for the shell or for IPython become `pass`."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    found = []
+    number = 0
+    for cell in notebook.get("cells", []):
+        if cell.get("cell_type") != "code":
+            continue
+        number += 1
+        source = "".join(cell["source"])
+        if source.lstrip().startswith("%%"):
+            continue
+        found.append((number, "\n".join(plain(line) for line in source.split("\n")) + "\n"))
+    return found
+
+
+def plain(line: str) -> str:
+    stripped = line.lstrip()
+    return line[: len(line) - len(stripped)] + "pass" if stripped.startswith(("!", "%", "?")) else line
+
+
+def report(error: BaseException, session: Session) -> int:
+    """The script's own traceback, without our frames; and where it broke."""
+    ours = str(Path(__file__).resolve().parent)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((ours, "<frozen runpy")):
+        trace = trace.tb_next
+    error.__traceback__ = trace
+    user = [entry for entry in traceback.walk_tb(trace) if session.monitor.places.is_user(entry[0].f_code)]
+    place = None
+    if user:
+        frame, line = user[-1]
+        path, _, cell = frame.f_code.co_filename.partition(CELL_MARK)
+        place = [path, line, 0, line, 0, int(cell) if cell else None]
+    session.error = {"type": type(error).__name__, "text": str(error)[:2000], "place": place}
+    session.stopped = "exception"
+    sys.excepthook(type(error), error, trace)
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def finish(session: Session, code: Any) -> None:
+    """Take the ears off, leave the facts, and end as the script would have ended."""
+    session.write()
+    session.monitor.flow.__exit__(None, None, None)
+    session.patches.undo()
+    if session.stopped == "steps":
+        code = 0
+    sys.exit(code)
