@@ -1,4 +1,4 @@
-"""The cost table of a traced model, as plain text: one row a part of the model, sums for the freeze and for no freeze."""
+"""The cost table of a traced model, as plain text: a row for each part, sums for the freeze and for no freeze."""
 
 from __future__ import annotations
 

@@ -197,11 +197,12 @@ class Flow:
                     pair = (grad.node, node_key(following))
                     carried[pair] = carried.get(pair, False) or result is not None
         for way in self.ways:
-            if way.cut is None and way.link is not None and way.link[0] in ran:
-                if not carried.get((way.link[0], key(way.link[1])), True):
-                    op = way.op
-                    name = way.link[0].name() if is_link(way.link[0]) else "Function"
-                    way.cut = Cut("non_differentiable", op.line if op else None, name, op.path if op else "")
+            if way.cut is not None or way.link is None or way.link[0] not in ran:
+                continue
+            if not carried.get((way.link[0], key(way.link[1])), True):
+                op = way.op
+                name = way.link[0].name() if is_link(way.link[0]) else "Function"
+                way.cut = Cut("non_differentiable", op.line if op else None, name, op.path if op else "")
 
 
 def op_text(op: Op) -> str:

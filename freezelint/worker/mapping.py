@@ -71,12 +71,12 @@ class Mapper:
         op = self.flow.values[value].op
         ways = [way for way in self.flow.into[value] if way.op is op and self._scalar(way.source)]
         moving = [way for way in ways if self.flow.values[way.source].kind == "operation"]
-        if op is not None and depth < 12 and moving:
-            if op.name in SUMS or (op.name in PASSES_ON and len(moving) == 1):
-                for way in moving:
-                    yield from self._terms(way.source, depth + 1)
-                return
-        yield value
+        splits = op is not None and (op.name in SUMS or (op.name in PASSES_ON and len(moving) == 1))
+        if not splits or depth >= 12 or not moving:
+            yield value
+            return
+        for way in moving:
+            yield from self._terms(way.source, depth + 1)
 
     def _scalar(self, value: int) -> bool:
         tensor = self.flow.values[value].tensor
@@ -126,7 +126,7 @@ class Mapper:
                 if target not in fed:
                     fed.add(target)
                     todo.append(target)
-        leading = self._behind({value for _, value, _ in self.losses}, lambda way: True)
+        leading = self._behind({value for _, value, _ in self.losses}, lambda _way: True)
         return [(w.source, w.target, w.cut) for w in flow.ways if w.source in fed and w.target in leading]
 
     def _behind(self, starts: set[int], passes: Any) -> set[int]:
@@ -149,9 +149,10 @@ class Mapper:
                 continue
             if value.name in self.reached and value.id not in reach:
                 flow._way(value.id, self.losses[0][1])
-            elif value.name not in self.reached and value.id in reach and value.tensor is not None:
-                if value.tensor.requires_grad:
-                    self._cut_off(value.id)
+                continue
+            trainable = value.tensor is not None and value.tensor.requires_grad
+            if trainable and value.name not in self.reached and value.id in reach:
+                self._cut_off(value.id)
 
     def _cut_off(self, parameter: int) -> None:
         for way in self.flow.ways:

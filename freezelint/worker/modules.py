@@ -17,20 +17,17 @@ Json = dict[str, Any]
 
 def module_rows(recording: Recording, costs: Costs, whole: Costs) -> list[Json]:
     """One row a module, in the order of the model, plus one for each path that costs came from outside of it."""
-    rows = []
     reached = recording.reached()
     known = dict(recording.model.named_modules(remove_duplicate=False))
-    for path, module in known.items():
-        rows.append(_row(path, module, reached, recording, costs, whole))
-    for path in sorted({*costs.by_path, *whole.by_path} - set(known)):
-        rows.append({"path": path, "class": "", "state": "", **_bills(path, costs, whole), **NO_PARAMETERS})
-    return rows
+    rows = [_row(path, module, reached, costs, whole) for path, module in known.items()]
+    others = sorted({*costs.by_path, *whole.by_path} - set(known))
+    return rows + [{"path": p, "class": "", "state": "", **_bills(p, costs, whole), **NO_PARAMETERS} for p in others]
 
 
 NO_PARAMETERS = {"own_parameters": 0, "own_elements": 0, "trainable_elements": 0, "reached_elements": 0}
 
 
-def _row(path: str, module: nn.Module, reached: set[str], recording: Recording, costs: Costs, whole: Costs) -> Json:
+def _row(path: str, module: nn.Module, reached: set[str], costs: Costs, whole: Costs) -> Json:
     own = {f"{path}.{name}" if path else name: p for name, p in module.named_parameters(recurse=False)}
     elements = {name: p.numel() for name, p in own.items()}
     trainable = [name for name, p in own.items() if p.requires_grad]

@@ -62,11 +62,11 @@ class Grad:
     results: list[Tensor | None] = field(default_factory=list)  # by next function
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The dispatch mode; `watch.Watch` tells it what dispatch cannot see: modules, API names, grad-mode switches."""
 
     def __init__(self, mode: FakeTensorMode | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.shadows = Shadows(mode)
         self.phase = "forward"

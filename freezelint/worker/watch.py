@@ -79,11 +79,11 @@ class Watch(TorchFunctionMode):
         original = torch.autograd.Function.__dict__["apply"]
         stack.callback(setattr, torch.autograd.Function, "apply", original)
         torch.autograd.Function.apply = classmethod(self._apply(original.__func__))  # type: ignore[assignment]
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
+        super().__exit__(*exc)  # type: ignore[no-untyped-call]
         self._stack.close()
 
     def _patch(self, holder: Any, name: str, replacement: Callable[..., Any]) -> None:
@@ -190,7 +190,7 @@ class Watch(TorchFunctionMode):
         self._stack.callback(node.register_hook(after).remove)
 
 
-GRAD = Tensor.grad.__get__  # type: ignore[attr-defined]
+GRAD = Tensor.grad.__get__  # type: ignore[union-attr]
 REQUIRES_GRAD = {Tensor.requires_grad_, Tensor.requires_grad.__set__}  # type: ignore[attr-defined]
 FRESH = {torch.tensor, torch.as_tensor, torch.from_numpy}
 WATCHED = {*API, *REQUIRES_GRAD, GRAD}
