@@ -1,0 +1,400 @@
+"""Python's own functions, and the methods of lists, dicts and constants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libcst as cst
+
+from freezelint.gradient_map import Cause, Cut
+from freezelint.source import objects
+from freezelint.source.reader import Reader
+from freezelint.source.values import (
+    FALSE,
+    NONE,
+    TRUE,
+    UNKNOWN,
+    Cls,
+    Const,
+    Data,
+    Dict,
+    External,
+    Func,
+    Instance,
+    Loader,
+    Object,
+    Optimizer,
+    Param,
+    ParamIter,
+    Seq,
+    Tensor,
+    Union,
+    Value,
+    parameters_of,
+    tensors_in,
+)
+
+Args = list[Value]
+Kwargs = dict[str, Value]
+
+
+def call(reader: Reader, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    handler = BUILTINS.get(name)
+    if handler is not None:
+        return handler(reader, args, kwargs, node)  # type: ignore[no-any-return]
+    for value in args:
+        if isinstance(value, ParamIter) and name in ("any", "all", "max", "min", "len", "next"):
+            objects.consume(reader, value, node, name)
+    return UNKNOWN
+
+
+def make_list(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if not args:
+        return Seq([], spot=reader.spot(node))
+    items, exact = objects.iterate(reader, args[0], node)
+    return Seq(items, open=not exact and not isinstance(args[0], ParamIter), spot=reader.spot(node))
+
+
+def make_dict(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    new = Dict(dict(kwargs), spot=reader.spot(node))
+    if args and isinstance(args[0], Dict):
+        new.items.update(args[0].items)
+        new.rest = args[0].rest
+    elif args:
+        for item in objects.elements(reader, args[0], node):
+            if isinstance(item, Seq) and len(item.items) == 2 and isinstance(item.items[0], Const):
+                new.items[item.items[0].value] = item.items[1]
+            else:
+                new.rest = UNKNOWN
+    return new
+
+
+def make_iter(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    value = args[0] if args else UNKNOWN
+    if isinstance(value, Seq) and (params := objects.params_in(value.items)):
+        return ParamIter(list(params), spot=reader.spot(node))
+    return value
+
+
+def make_range(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if len(args) == 1 and isinstance(args[0], Const) and args[0].value in (0, 1):
+        return Seq([Const(0)] * args[0].value)
+    return Seq([UNKNOWN], open=True)
+
+
+def enumerate_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    items, exact = objects.iterate(reader, args[0], first_argument(node)) if args else ([UNKNOWN], False)
+    rows: list[Value] = [Seq([Const(i) if exact else UNKNOWN, item], kind="tuple") for i, item in enumerate(items)]
+    return Seq(rows, open=not exact, kind="generator")
+
+
+def first_argument(node: cst.CSTNode) -> cst.CSTNode:
+    return node.args[0].value if isinstance(node, cst.Call) and node.args else node
+
+
+def zip_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    """zip, keeping what it pairs (a check asks whether the pairs line up)."""
+    from freezelint.source.story import Called
+
+    columns = []
+    for i, value in enumerate(args):
+        place = node.args[i].value if isinstance(node, cst.Call) and i < len(node.args) else node
+        columns.append(objects.iterate(reader, value, place))
+    count = min((len(items) for items, _ in columns), default=0)
+    rows: list[Value] = [Seq([items[i] for items, _ in columns], kind="tuple") for i in range(count)]
+    made = Seq(rows, open=not all(exact for _, exact in columns), kind="generator")
+    reader.emit(Called, node, "zip", None, args, kwargs, made)
+    return made
+
+
+def map_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    from freezelint.source.calls import call as call_value
+
+    if len(args) < 2:
+        return UNKNOWN
+    source = args[1]
+    items = source.items if isinstance(source, ParamIter) else objects.elements(reader, source, first_argument(node))
+    made = [call_value(reader, args[0], [item], {}, node) for item in items[:24]]
+    if isinstance(source, ParamIter) or objects.params_in(made):
+        kept = made if objects.params_in(made) else list(items)
+        sources = [source] if isinstance(source, ParamIter) else []
+        return ParamIter(kept, spot=reader.spot(node), sources=sources)
+    return Seq(made, open=True, kind="generator")
+
+
+def filter_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    from freezelint.source.calls import call as call_value
+    from freezelint.source.expressions import truth_of
+
+    if len(args) < 2:
+        return UNKNOWN
+    source = args[1]
+    items = source.items if isinstance(source, ParamIter) else objects.elements(reader, source, first_argument(node))
+    kept = [item for item in items if truth_of(reader, call_value(reader, args[0], [item], {}, node)) is not False]
+    if isinstance(source, ParamIter) or objects.params_in(kept):
+        sources = [source] if isinstance(source, ParamIter) else []
+        return ParamIter(kept, spot=reader.spot(node), filtered=True, sources=sources)
+    return Seq(kept, open=True, kind="generator")
+
+
+def sum_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    items = objects.elements(reader, args[0], node) if args else []
+    held = [t for item in [*items, *args[1:]] for t in tensors_in(item)]
+    return reader.tensor("sum", held, node) if held and not all(isinstance(t, Param) for t in held) else UNKNOWN
+
+
+def max_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    held = [t for arg in args for t in tensors_in(arg)]
+    return reader.tensor("max", held, node) if held else UNKNOWN
+
+
+def next_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    value = args[0] if args else UNKNOWN
+    if isinstance(value, ParamIter):
+        return value.items[0] if value.items else UNKNOWN
+    items = objects.elements(reader, value, first_argument(node))
+    return items[0] if items else UNKNOWN
+
+
+def number(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    """float(t), int(t), bool(t): a Python number, the gradient stays behind."""
+    held = [t for arg in args for t in tensors_in(arg)]
+    if not held:
+        return args[0] if args and isinstance(args[0], Const) else UNKNOWN
+    text = reader.frame.file.code(node)
+    return reader.tensor("number", held, node, Cut(Cause.ITEM, reader.spot(node), f"`{text}`"))
+
+
+def isinstance_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if len(args) != 2:
+        return UNKNOWN
+    wanted = args[1].items if isinstance(args[1], Seq) else [args[1]]
+    answers = {is_a(args[0], kind) for kind in wanted}
+    if True in answers:
+        return TRUE
+    return FALSE if answers == {False} else UNKNOWN
+
+
+def is_a(value: Value, kind: Value) -> bool | None:
+    if isinstance(value, Union):
+        answers = {is_a(option, kind) for option in value.options}
+        return answers.pop() if len(answers) == 1 else None
+    if isinstance(kind, Cls):
+        if isinstance(value, Instance):
+            if value.cls is not None:
+                return kind.info in value.cls.lineage()[0]
+            return None if value.opaque else False
+        return False if isinstance(value, (Tensor, Param, Const, Seq, Dict)) else None
+    if not isinstance(kind, External):
+        return None
+    name = kind.name.split(".")[-1]
+    if isinstance(value, Instance):
+        return _instance_is(value, kind.name, name)
+    if isinstance(value, Param):
+        return name in ("Parameter", "Tensor")
+    if isinstance(value, Tensor):
+        return name == "Tensor" if name in ("Tensor", "Parameter", "list", "tuple", "dict", "Module", "str") else None
+    if isinstance(value, Seq):
+        return value.kind == name if name in ("list", "tuple", "set", "dict", "str", "Tensor", "Module") else None
+    if isinstance(value, Dict):
+        return name == "dict" if name in ("dict", "list", "tuple", "Tensor", "str", "Module") else None
+    if isinstance(value, Const):
+        return type(value.value).__name__ == name if kind.name.startswith("builtins.") else False
+    return None
+
+
+def _instance_is(value: Instance, full: str, name: str) -> bool | None:
+    if name == "Module" and value.is_module:
+        return True
+    outside = value.cls.lineage()[1] if value.cls else [value.external]
+    if any(base.split(".")[-1] == name for base in outside):
+        return True
+    if name in ("_BatchNorm", "_NormBase") and any("BatchNorm" in base for base in outside):
+        return True
+    if value.part_of is not None or (value.opaque and not value.external.startswith("torch.nn.")):
+        return None
+    if name == "_ConvNd":
+        return any(base.split(".")[-1].startswith("Conv") for base in outside)
+    return False if full.startswith(("torch.nn.", "builtins.", "torch.")) or value.external else None
+
+
+def hasattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if len(args) != 2 or not isinstance(args[1], Const):
+        return UNKNOWN
+    owner, name = args[0], str(args[1].value)
+    if isinstance(owner, Instance) and owner.cls is not None:
+        known = name in owner.attrs or name in owner.params or owner.cls.method(name) or owner.cls.assigned(name)
+        if known:
+            return TRUE
+        outside = [base for base in owner.cls.lineage()[1] if not base.endswith("nn.Module")]
+        return UNKNOWN if outside or name in objects.MODULE_METHODS else FALSE
+    if isinstance(owner, Instance) and owner.external.startswith("torch.nn.") and not owner.opaque:
+        return TRUE if name in owner.params or name in owner.attrs or name in objects.MODULE_METHODS else UNKNOWN
+    return UNKNOWN
+
+
+def getattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if len(args) >= 2 and isinstance(args[1], Const):
+        found = objects.get_attribute(reader, args[0], str(args[1].value), node)
+        if len(args) == 3 and isinstance(found, objects.Method):
+            return reader.join([found, args[2]]) if args[2] != NONE else found  # type: ignore[no-any-return]
+        return found
+    if args and isinstance(args[0], External):
+        return External(f"{args[0].name}.*")
+    return UNKNOWN
+
+
+def setattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if len(args) != 3 or not isinstance(args[0], Instance):
+        return UNKNOWN
+    if isinstance(args[1], Const):
+        objects.store(reader, args[0], str(args[1].value), args[2], node)
+        if args[1].value == "requires_grad":
+            return UNKNOWN
+    else:
+        owner = args[0]
+        if owner.children is None:
+            owner.children = []
+        if isinstance(args[2], Instance) and args[2].is_module:
+            owner.children.append(args[2])
+            from freezelint.source.story import Replaced
+
+            reader.emit(Replaced, node, owner, "*", UNKNOWN, args[2])
+        elif isinstance(args[2], Param):
+            owner.params[f"*{len(owner.params)}"] = args[2]
+    return UNKNOWN
+
+
+def type_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    value = args[0] if args else UNKNOWN
+    if isinstance(value, Instance):
+        return Cls(value.cls) if value.cls else External(value.external)
+    return UNKNOWN
+
+
+def same_items(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    value = args[0] if args else UNKNOWN
+    if isinstance(value, (Seq, ParamIter)):
+        items = objects.elements(reader, value, node)
+        return Seq(items, open=isinstance(value, Seq) and value.open)
+    return value
+
+
+def length(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    value = args[0] if args else UNKNOWN
+    if isinstance(value, Seq) and not value.open and not reader.arms and value.kind != "generator":
+        return UNKNOWN if reader.loops else Const(len(value.items))
+    return UNKNOWN
+
+
+BUILTINS: dict[str, Any] = {
+    "list": make_list,
+    "tuple": make_list,
+    "set": make_list,
+    "sorted": same_items,
+    "reversed": same_items,
+    "dict": make_dict,
+    "iter": make_iter,
+    "range": make_range,
+    "enumerate": enumerate_,
+    "zip": zip_,
+    "map": map_,
+    "filter": filter_,
+    "sum": sum_,
+    "max": max_,
+    "min": max_,
+    "abs": max_,
+    "pow": max_,
+    "next": next_,
+    "float": number,
+    "int": number,
+    "bool": number,
+    "isinstance": isinstance_,
+    "hasattr": hasattr_,
+    "getattr": getattr_,
+    "setattr": setattr_,
+    "type": type_,
+    "len": length,
+}
+
+
+def sequence_method(
+    reader: Reader, owner: Seq, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
+) -> Value:
+    if name in ("append", "add", "appendleft", "insert"):
+        owner.items += args[-1:]
+    elif name in ("extend", "update"):
+        items, exact = objects.iterate(reader, args[0], node) if args else ([], True)
+        owner.items += items
+        owner.open = owner.open or not exact
+    elif name in ("pop", "popleft"):
+        return owner.items[-1] if owner.items else UNKNOWN
+    elif name == "copy":
+        return Seq(list(owner.items), owner.open, owner.kind)
+    elif name == "clear":
+        owner.items.clear()
+    elif held := tensors_in(owner):
+        return reader.tensor(name, held, node, sure=False)
+    return UNKNOWN
+
+
+def dict_method(
+    reader: Reader, owner: Dict, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
+) -> Value:
+    key = args[0] if args else UNKNOWN
+    if name in ("get", "pop", "setdefault") and isinstance(key, Const):
+        if key.value in owner.items:
+            return owner.items[key.value]
+        if name == "setdefault" and len(args) > 1:
+            owner.items[key.value] = args[1]
+        return owner.rest or (args[1] if len(args) > 1 else NONE)
+    inner = [*owner.items.values(), *([owner.rest] if owner.rest is not None else [])]
+    if name == "values":
+        return Seq(inner, owner.rest is not None)
+    if name == "keys":
+        return Seq([Const(k) for k in owner.items], owner.rest is not None)
+    if name == "items":
+        rows: list[Value] = [Seq([Const(k), v], kind="tuple") for k, v in owner.items.items()]
+        if owner.rest is not None:
+            rows.append(Seq([UNKNOWN, owner.rest], kind="tuple"))
+        return Seq(rows, owner.rest is not None)
+    if name == "update":
+        owner.items.update(kwargs)
+        for arg in args:
+            if isinstance(arg, Dict):
+                owner.items.update(arg.items)
+                owner.rest = arg.rest or owner.rest
+    if name == "copy":
+        return Dict(dict(owner.items), owner.rest)
+    if name in ("to", "cuda") or name == "get":
+        return owner if name != "get" else (reader.join(inner) if inner else UNKNOWN)
+    return UNKNOWN
+
+
+def const_method(
+    reader: Reader, owner: Const, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
+) -> Value:
+    """Methods of strings and numbers with constant arguments: name patterns are decided."""
+    given = [arg.value if isinstance(arg, Const) else None for arg in args]
+    for i, arg in enumerate(args):
+        if isinstance(arg, Seq) and all(isinstance(item, Const) for item in arg.items) and not arg.open:
+            given[i] = tuple(item.value for item in arg.items if isinstance(item, Const))
+        elif not isinstance(arg, Const):
+            return UNKNOWN
+    pure = ("startswith", "endswith", "split", "lower", "upper", "strip", "replace", "find", "format", "join", "rsplit",
+            "removeprefix", "removesuffix", "partition", "count", "isdigit", "lstrip", "rstrip")  # fmt: skip
+    if isinstance(owner.value, str) and name in pure and not kwargs:
+        try:
+            return Const(getattr(owner.value, name)(*given))
+        except (TypeError, ValueError, AttributeError, IndexError, KeyError):
+            return UNKNOWN
+    return UNKNOWN
+
+
+def loader_method(
+    reader: Reader, owner: Loader, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
+) -> Value:
+    return reader.data(owner.name or "batch", node) if name in ("next", "__next__", "__getitem__") else owner
+
+
+assert Func and Optimizer and Object and parameters_of and Data

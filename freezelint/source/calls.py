@@ -1,0 +1,509 @@
+"""Calls: of project functions and classes, of modules, and of what a library offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import libcst as cst
+
+from freezelint.gradient_map import Cause, Cut, Kind
+from freezelint.source import builtin_calls, library, modules, objects, tensors, torch_calls, training
+from freezelint.source.project import ClassInfo, FunctionInfo, dotted
+from freezelint.source.reader import MAX_DEPTH, Frame, Reader
+from freezelint.source.story import Called, Mode, ModeChange, ModuleCall
+from freezelint.source.values import (
+    NONE,
+    UNKNOWN,
+    Cls,
+    Const,
+    Context_,
+    Data,
+    Dict,
+    External,
+    Func,
+    Instance,
+    Loader,
+    Method,
+    Object,
+    Optimizer,
+    Option,
+    Param,
+    ParamIter,
+    Partial,
+    Seq,
+    Super,
+    Tensor,
+    Union,
+    Value,
+    modules_in,
+    parameters_of,
+    submodules,
+    tensors_in,
+)
+
+
+def call_node(reader: Reader, node: cst.Call) -> Value:
+    from freezelint.source.expressions import evaluate
+
+    if isinstance(node.func, cst.Name) and node.func.value == "super":
+        return super_value(reader)
+    callee = evaluate(reader, node.func)
+    args, kwargs = arguments(reader, node)
+    return call(reader, callee, args, kwargs, node)
+
+
+def super_value(reader: Reader) -> Value:
+    frame: Frame | None = reader.frame
+    while frame is not None:
+        if frame.info is not None and frame.info.owner is not None and isinstance(frame.self_value, Instance):
+            return Super(frame.self_value, frame.info.owner)
+        frame = frame.parent
+    return UNKNOWN
+
+
+def arguments(reader: Reader, node: cst.Call) -> tuple[list[Value], dict[str, Value]]:
+    from freezelint.source.expressions import evaluate
+
+    args: list[Value] = []
+    kwargs: dict[str, Value] = {}
+    for arg in node.args:
+        value = evaluate(reader, arg.value)
+        if arg.star == "*":
+            args += objects.elements(reader, value, arg.value)
+        elif arg.star == "**":
+            if isinstance(value, Dict):
+                kwargs.update({str(key): item for key, item in value.items.items()})
+        elif arg.keyword is not None:
+            kwargs[arg.keyword.value] = value
+        else:
+            args.append(value)
+    return args, kwargs
+
+
+def call(reader: Reader, callee: Value, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    handler = CALLS.get(type(callee))
+    if handler is not None:
+        return handler(reader, callee, args, kwargs, node)
+    return unknown_call(reader, args, kwargs, node)
+
+
+def unknown_call(reader: Reader, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    """A call nobody can look into: it may keep the gradient of its arguments or not, and do anything to modules."""
+    values = [*args, *kwargs.values()]
+    reader.escape([m for value in values for m in modules_in(value)])
+    for value in values:
+        if isinstance(value, ParamIter):
+            objects.consume(reader, value, node, "call")
+    held = [t for value in values for t in tensors_in(value)]
+    if held and all(isinstance(t, Data) for t in held):
+        return reader.data("data", node)
+    if held:
+        return reader.tensor("unknown call", held, node, sure=False)
+    return UNKNOWN
+
+
+def call_union(
+    reader: Reader, callee: Union, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    results: list[Value] = []
+
+    def arm(option: Value) -> Callable[[], None]:
+        return lambda: results.append(call(reader, option, args, kwargs, node))
+
+    choices = [option for option in callee.options if option != NONE]
+    if len(choices) == 1:
+        return call(reader, choices[0], args, kwargs, node)
+    reader.fork(reader.fresh(), [(i, arm(option)) for i, option in enumerate(choices)])
+    joined: Value = reader.join(results or [UNKNOWN])
+    return joined
+
+
+def call_partial(
+    reader: Reader, callee: Partial, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    return call(reader, callee.function, [*callee.args, *args], {**callee.kwargs, **kwargs}, node)
+
+
+def call_func(reader: Reader, callee: Func, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    if callee.info.decorated("contextmanager"):
+        return Partial(callee, args, kwargs)
+    return call_function(reader, callee, args, kwargs, node)
+
+
+def local_function(reader: Reader, node: cst.FunctionDef) -> FunctionInfo:
+    file = reader.frame.file
+    known = file.functions.get(node.name.value)
+    if known is not None and known.node is node:
+        return known
+    cache = reader.story.__dict__.setdefault("local_functions", {})
+    if id(node) not in cache:
+        cache[id(node)] = FunctionInfo(node.name.value, node, file)
+    return cache[id(node)]  # type: ignore[no-any-return]
+
+
+def call_function(
+    reader: Reader, func: Func, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    """Read the body of a project function with these arguments."""
+    info = func.info
+    if len(reader.calls) >= MAX_DEPTH or reader.calls.count(info) > 1:
+        return unknown_call(reader, args, kwargs, node)
+    owner = func.owner
+    frame = Frame(info.file, info=info, parent=func.env, self_value=owner)
+    bind_parameters(reader, frame, func, [owner, *args] if owner is not None else list(args), kwargs)
+    modes = decorator_modes(reader, func)
+    reader.seen.add(info)
+    return _run(reader, frame, modes)
+
+
+def _run(reader: Reader, frame: Frame, modes: list[Mode]) -> Value:
+    from freezelint.source.expressions import evaluate
+    from freezelint.source.statements import block
+
+    info = frame.info
+    assert info is not None
+    reader.calls.append(info)
+    reader.frames.append(frame)
+    before = reader.state["mode"]
+    try:
+        for mode in modes:
+            reader.set_mode(mode)
+            if mode.spot:
+                reader.emit(ModeChange, mode.spot, mode, "decorator")
+        if isinstance(info.node, cst.Lambda):
+            frame.returns.append(evaluate(reader, info.node.body))
+        else:
+            status = block(reader, info.node.body)
+            if status is None:
+                frame.returns.append(NONE)
+    finally:
+        reader.frames.pop()
+        reader.calls.pop()
+        if modes:
+            reader.set_mode(before)
+    if frame.yields:
+        params = objects.params_in(frame.yields)
+        if params:
+            return ParamIter(list(dict.fromkeys(frame.yields)), spot=reader.spot(info.node))
+        return Seq(list(frame.yields), open=True, kind="generator")
+    returns = [value for value in frame.returns if value != NONE] if len(frame.returns) > 1 else frame.returns
+    if len(returns) < len(frame.returns) and not any(isinstance(v, (Tensor, Data)) for v in returns):
+        returns = frame.returns
+    joined: Value = reader.join(merge_sequences(reader, returns) or [NONE])
+    return joined
+
+
+def merge_sequences(reader: Reader, values: list[Value]) -> list[Value]:
+    """Tuples of one length returned on several paths become one tuple of joined elements."""
+    if len(values) < 2 or not all(isinstance(v, Seq) and v.kind == "tuple" and not v.open for v in values):
+        return values
+    rows = [v.items for v in values if isinstance(v, Seq)]
+    if len({len(row) for row in rows}) != 1:
+        return values
+    return [Seq([reader.join([row[i] for row in rows]) for i in range(len(rows[0]))], kind="tuple")]
+
+
+def decorator_modes(reader: Reader, func: Func) -> list[Mode]:
+    """The grad modes that decorators put round a call."""
+    from freezelint.source.expressions import evaluate
+
+    modes: list[Mode] = []
+    for decorator in func.info.decorators:
+        name = dotted(decorator.decorator)
+        if name.split(".")[-1] not in ("no_grad", "inference_mode", "enable_grad", "set_grad_enabled", "_no_grad"):
+            continue
+        reader.frames.append(Frame(func.info.file))
+        try:
+            value = evaluate(reader, decorator.decorator)
+            spot = reader.spot(decorator.decorator)
+        finally:
+            reader.frames.pop()
+        text = f"@{func.info.file.code(decorator.decorator)}"
+        if isinstance(value, Context_):
+            modes.append(Mode(value.flag, value.kind, spot, text))
+        elif isinstance(value, External) and value.name in library.GRAD_CONTEXTS:
+            kind, flag = library.GRAD_CONTEXTS[value.name]
+            modes.append(Mode(flag, kind, spot, text))
+    return modes
+
+
+def bind_parameters(
+    reader: Reader, frame: Frame, func: Func, args: list[Value], kwargs: dict[str, Value]
+) -> None:
+    node = func.info.node
+    left = dict(kwargs)
+    names = [*node.params.posonly_params, *node.params.params]
+    for parameter in names:
+        name = parameter.name.value
+        if args:
+            frame.env[name] = args.pop(0)
+            left.pop(name, None)
+        else:
+            frame.env[name] = left.pop(name) if name in left else default(reader, func, parameter)
+    if isinstance(node.params.star_arg, cst.Param):
+        frame.env[node.params.star_arg.name.value] = Seq(args, kind="tuple")
+    for parameter in node.params.kwonly_params:
+        name = parameter.name.value
+        frame.env[name] = left.pop(name) if name in left else default(reader, func, parameter)
+    if node.params.star_kwarg is not None:
+        frame.env[node.params.star_kwarg.name.value] = Dict(dict(left))
+
+
+def default(reader: Reader, func: Func, parameter: cst.Param) -> Value:
+    from freezelint.source.expressions import evaluate
+
+    if parameter.name.value in func.defaults:
+        return func.defaults[parameter.name.value]
+    if parameter.default is None:
+        return UNKNOWN
+    reader.frames.append(Frame(func.info.file))
+    try:
+        return evaluate(reader, parameter.default)
+    finally:
+        reader.frames.pop()
+
+
+def with_generator(
+    reader: Reader,
+    func: Func,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    node: cst.CSTNode,
+    target: cst.CSTNode | None,
+    rest: Callable[[], str | None],
+) -> str | None:
+    """`with project_context_manager(...)`: its body, with the block read where it yields."""
+    from freezelint.source.statements import bind
+
+    if len(reader.calls) >= MAX_DEPTH or reader.calls.count(func.info) > 1:
+        return rest()
+    outer_frames, status = len(reader.frames), [None]
+
+    def body() -> None:
+        inner = reader.frames[outer_frames:]
+        del reader.frames[outer_frames:]
+        mine = reader.calls.pop()
+        if target is not None:
+            bind(reader, target, inner[-1].yields[-1] if inner[-1].yields else UNKNOWN)
+        status[0] = rest()  # type: ignore[call-overload]
+        reader.calls.append(mine)
+        reader.frames += inner
+
+    frame = Frame(func.info.file, info=func.info, parent=func.env, self_value=func.owner, on_yield=body)
+    bind_parameters(reader, frame, func, [func.owner, *args] if func.owner is not None else list(args), kwargs)
+    reader.seen.add(func.info)
+    _run(reader, frame, decorator_modes(reader, func))
+    return status[0]
+
+
+# -- making and calling objects --------------------------------------------------------------------------------------
+
+
+def construct(reader: Reader, callee: Cls, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    info = callee.info
+    _, outside = info.lineage()
+    new = Instance(info, is_module=info.is_module, spot=reader.spot(node), args=args, kwargs=kwargs)
+    if any(base.split(".")[-1] == "Function" and "autograd" in base for base in outside):
+        return UNKNOWN
+    if any(library.OPTIMIZER.match(base) for base in outside):
+        return training.optimizer(reader, f"{info.name}", args, kwargs, node)
+    inner = next((base for base in outside if base.split(".")[-1] in library.CONTAINERS), None)
+    if inner and not info.method("__init__"):
+        modules.fill_container(new, inner.split(".")[-1], args)
+    elif inner:
+        new.children = []
+    new.external = outside[0] if outside else ""
+    if new.is_module:
+        base = outside[0].split(".")[-1] if outside else ""
+        if base.startswith(library.NORMS_WITH_STATISTICS):
+            new.norm = True
+        if base != "Module" and not info.method("__init__"):
+            _library_base(reader, new, outside[0] if outside else "", kwargs, node)
+    init = info.method("__init__")
+    if init is not None:
+        call_function(reader, Func(init, new, info.outer), args, kwargs, node)
+    else:
+        _dataclass(reader, new, args, kwargs)
+    if new.is_module:
+        modules.built(reader, new, node)
+    return new
+
+
+def _library_base(reader: Reader, new: Instance, base: str, kwargs: dict[str, Value], node: cst.CSTNode) -> None:
+    """The parameters a subclass gets from its base in torch.nn, or unknown ones from elsewhere."""
+    if base.startswith("torch.nn."):
+        made = modules.torch_module(reader, base, [], kwargs, node)
+        new.params.update(made.params)
+        reader.story.modules.remove(made)
+    elif not base.endswith(("Module", "LightningModule")):
+        new.params["*"] = modules.new_param(reader, "*", new, node, many=True)
+        new.opaque = True
+
+
+def _dataclass(reader: Reader, new: Instance, args: list[Value], kwargs: dict[str, Value]) -> None:
+    if new.cls is None or new.is_module:
+        return
+    fields: list[str] = []
+    for statement in new.cls.node.body.body:
+        if isinstance(statement, cst.SimpleStatementLine):
+            fields += [
+                small.target.value
+                for small in statement.body
+                if isinstance(small, cst.AnnAssign) and isinstance(small.target, cst.Name)
+            ]
+    new.attrs.update(dict(zip(fields, args)))
+    new.attrs.update({key: value for key, value in kwargs.items() if key in fields})
+
+
+def call_instance(
+    reader: Reader, module: Instance, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    if not module.is_module:
+        result = objects.call_method(reader, module, "__call__", args, kwargs, node)
+        return result if result is not None else unknown_call(reader, args, kwargs, node)
+    values = [*args, *kwargs.values()]
+    seq = reader.emit(ModuleCall, node, module, values, UNKNOWN, reader.frame.file.code(node)[:80])
+    result = forward(reader, module, args, kwargs, node)
+    for hook in module.hooks:
+        changed = call(reader, hook, [module, Seq(list(args), kind="tuple"), result], {}, node)
+        result = changed if isinstance(changed, Tensor) else result
+    seq.result = result
+    return result
+
+
+def forward(
+    reader: Reader, module: Instance, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    values = [*args, *kwargs.values()]
+    if module.wraps is not None:
+        inner = call(reader, module.wraps, args, kwargs, node)
+        return inner
+    method = module.cls.method("forward") if module.cls else None
+    if method is not None and len(reader.calls) < MAX_DEPTH and reader.calls.count(method) < 2:
+        return call_function(reader, Func(method, module, module.cls.outer if module.cls else None), args, kwargs, node)
+    if module.children and not module.opaque and method is None:
+        result: Value = args[0] if args else UNKNOWN
+        for child in module.children:
+            result = call(reader, child, [result, *args[1:]] if result is args[0] else [result], {}, node)
+        return result
+    if module.external.endswith("nn.Identity") and args:
+        return args[0]
+    short = module.external.split(".")[-1]
+    known = module.external.startswith("torch.nn.") and not module.cls
+    params = parameters_of(module) if module.is_module else []
+    label = module.name or short
+    name = f"{label}({', '.join('…' for _ in args)})" if not known else label
+    held = [*params, *(t for value in values for t in tensors_in(value))]
+    if held or params or known:
+        out = reader.tensor(name, held, node, sure=True)
+        if short in library.RECURRENT and known:
+            return Seq([out, out], kind="tuple")
+        return out
+    return reader.tensor(name, held, node)
+
+
+def call_method_value(
+    reader: Reader, callee: Method, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    """`owner.name(...)` where the project does not define `name`."""
+    owner, name = callee.owner, callee.name
+    handler = METHODS.get(type(owner))
+    if handler is not None:
+        return handler(reader, owner, name, args, kwargs, node)
+    return unknown_method(reader, owner, name, args, kwargs, node)
+
+
+def unknown_method(
+    reader: Reader, owner: Value, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    result = torch_calls.on_unknown(reader, owner, name, args, kwargs, node)
+    if result is not None:
+        return result
+    made = unknown_call(reader, args, kwargs, node)
+    reader.emit(Called, node, name, owner, args, kwargs, made)
+    return made
+
+
+def external_call(
+    reader: Reader, callee: External, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    if callee.name.startswith("builtins."):
+        return builtin_calls.call(reader, callee.name[9:], args, kwargs, node)
+    return torch_calls.call(reader, callee.name, args, kwargs, node)
+
+
+def super_call(reader: Reader, callee: Super, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    return UNKNOWN
+
+
+def arithmetic(reader: Reader, node: cst.CSTNode, values: list[Value], operator: str) -> Value:
+    held = [value for value in values if isinstance(value, (Tensor, Data, Param))]
+    if held:
+        zero = operator.startswith("Multiply") and Const(0.0) in values
+        spot = reader.spot(node)
+        if zero:
+            return reader.tensor("times zero", held, node, Cut(Cause.ZERO_GRADIENT, spot, "a factor of zero"))
+        if all(isinstance(value, Data) for value in held) and not any(isinstance(v, Tensor) for v in values):
+            return Data(held[0].node, held[0].spot, held[0].name) if isinstance(held[0], Data) else UNKNOWN
+        new = reader.tensor(operator, values, node)
+        new.literal = all(isinstance(v, Const) or (isinstance(v, Tensor) and v.literal) for v in values)
+        return new
+    inner = [t for value in values for t in tensors_in(value)]
+    if all(isinstance(value, Seq) for value in values) and operator == "Add":
+        items = [item for value in values if isinstance(value, Seq) for item in value.items]
+        return Seq(items, any(isinstance(v, Seq) and v.open for v in values), "list")
+    if isinstance(values[0], Seq) and operator == "Multiply":
+        return Seq(list(values[0].items), True, "list")
+    if inner:
+        return reader.tensor(operator, inner, node)
+    return _fold(values, operator)
+
+
+def _fold(values: list[Value], operator: str) -> Value:
+    operation = FOLD.get(operator)
+    if operation is None or len(values) != 2:
+        return UNKNOWN
+    left, right = values
+    if isinstance(left, Const) and isinstance(right, Const):
+        try:
+            result = operation(left.value, right.value)
+        except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+            return UNKNOWN
+        small = not isinstance(result, (str, list, tuple, int)) or isinstance(result, int) or len(result) < 4000
+        return Const(result) if small else UNKNOWN
+    return UNKNOWN
+
+
+FOLD: dict[str, Callable[[object, object], object]] = {
+    "Add": lambda a, b: a + b,  # type: ignore[operator]
+    "Subtract": lambda a, b: a - b,  # type: ignore[operator]
+    "Multiply": lambda a, b: a * b if isinstance(a, (int, float)) and isinstance(b, (int, float)) else None,
+    "Divide": lambda a, b: a / b,  # type: ignore[operator]
+    "FloorDivide": lambda a, b: a // b,  # type: ignore[operator]
+    "Modulo": lambda a, b: a % b,  # type: ignore[operator]
+}
+
+CALLS = {
+    Union: call_union,
+    Func: call_func,
+    Partial: call_partial,
+    Cls: construct,
+    External: external_call,
+    Method: call_method_value,
+    Instance: call_instance,
+    Super: super_call,
+}
+
+METHODS = {
+    Tensor: tensors.method,
+    Param: tensors.method,
+    Data: tensors.data_method,
+    Instance: torch_calls.module_method,
+    Optimizer: training.optimizer_method,
+    Object: training.object_method,
+    Seq: builtin_calls.sequence_method,
+    Dict: builtin_calls.dict_method,
+    Const: builtin_calls.const_method,
+    Loader: builtin_calls.loader_method,
+    Context_: torch_calls.context_method,
+}

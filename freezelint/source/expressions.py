@@ -1,0 +1,439 @@
+"""Reading expressions."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+import libcst as cst
+
+from freezelint.gradient_map import Cause, Cut
+from freezelint.source import calls, objects
+from freezelint.source.project import FunctionInfo, dotted
+from freezelint.source.reader import Frame, Reader
+from freezelint.source.values import (
+    FALSE,
+    NONE,
+    TRUE,
+    UNKNOWN,
+    Cls,
+    Const,
+    Data,
+    Dict,
+    External,
+    Func,
+    Instance,
+    Loader,
+    Optimizer,
+    Option,
+    Param,
+    ParamIter,
+    Seq,
+    Tensor,
+    Union,
+    Value,
+)
+
+UNROLL = 24
+
+
+def evaluate(reader: Reader, node: cst.CSTNode | None) -> Value:
+    if node is None:
+        return UNKNOWN
+    reader.tick()
+    handler = EXPRESSIONS.get(type(node))
+    return handler(reader, node) if handler else UNKNOWN
+
+
+def name(reader: Reader, node: cst.Name) -> Value:
+    return lookup(reader, node.value)
+
+
+def lookup(reader: Reader, wanted: str) -> Value:
+    frame: Frame | None = reader.frame
+    file = reader.frame.file
+    while frame is not None:
+        if wanted in frame.env:
+            return frame.env[wanted]
+        frame = frame.parent
+    outer = reader.module_frames.get(file.path)
+    if outer is not None and wanted in outer.env:
+        return outer.env[wanted]
+    found = file.resolve(wanted)
+    if found is None:
+        return BUILTINS.get(wanted, UNKNOWN)
+    value = objects.from_project(reader, found, file)
+    if outer is not None and isinstance(found, cst.BaseExpression):
+        outer.env[wanted] = value
+    return value
+
+
+def attribute(reader: Reader, node: cst.Attribute) -> Value:
+    owner = evaluate(reader, node.value)
+    return objects.get_attribute(reader, owner, node.attr.value, node)
+
+
+def call(reader: Reader, node: cst.Call) -> Value:
+    return calls.call_node(reader, node)
+
+
+def literal(reader: Reader, node: cst.BaseExpression) -> Value:
+    try:
+        return Const(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+    except (ValueError, SyntaxError):
+        return UNKNOWN
+
+
+def joined_string(reader: Reader, node: cst.ConcatenatedString) -> Value:
+    left, right = evaluate(reader, node.left), evaluate(reader, node.right)
+    if isinstance(left, Const) and isinstance(right, Const):
+        try:
+            return Const(left.value + right.value)
+        except TypeError:
+            return UNKNOWN
+    return UNKNOWN
+
+
+def formatted(reader: Reader, node: cst.FormattedString) -> Value:
+    text = ""
+    known = True
+    for part in node.parts:
+        if isinstance(part, cst.FormattedStringText):
+            text += part.value
+        elif isinstance(part, cst.FormattedStringExpression):
+            value = evaluate(reader, part.expression)
+            known = known and isinstance(value, Const) and part.format_spec is None
+            text += str(value.value) if isinstance(value, Const) else ""
+    return Const(text) if known else UNKNOWN
+
+
+def sequence(reader: Reader, node: cst.Tuple | cst.List | cst.Set) -> Value:
+    kind = {cst.Tuple: "tuple", cst.List: "list", cst.Set: "set"}[type(node)]
+    new = Seq([], kind=kind, spot=reader.spot(node))
+    for element in node.elements:
+        value = evaluate(reader, element.value)
+        if isinstance(element, cst.StarredElement):
+            items, exact = iterate(reader, value, element.value)
+            new.items += items
+            new.open = new.open or not exact
+        else:
+            new.items.append(value)
+    return new
+
+
+def dictionary(reader: Reader, node: cst.Dict) -> Value:
+    new = Dict({}, spot=reader.spot(node))
+    for element in node.elements:
+        value = evaluate(reader, element.value)
+        if isinstance(element, cst.StarredDictElement):
+            if isinstance(value, Dict):
+                new.items.update(value.items)
+                new.rest = value.rest or new.rest
+            else:
+                new.rest = UNKNOWN
+            continue
+        assert isinstance(element, cst.DictElement)
+        key = evaluate(reader, element.key)
+        if isinstance(key, Const) and isinstance(key.value, (str, int, float, bool, tuple, type(None))):
+            new.items[key.value] = value
+        else:
+            new.rest = value if new.rest is None else reader.join([new.rest, value])
+    return new
+
+
+def subscript(reader: Reader, node: cst.Subscript) -> Value:
+    owner = evaluate(reader, node.value)
+    index: list[Value] = []
+    for element in node.slice:
+        if isinstance(element.slice, cst.Index):
+            index.append(evaluate(reader, element.slice.value))
+        else:
+            for bound in (element.slice.lower, element.slice.upper, element.slice.step):
+                if bound is not None:
+                    evaluate(reader, bound)
+            index.append(UNKNOWN)
+    sliced = len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Slice)
+    return objects.get_item(reader, owner, index, node, sliced=sliced)
+
+
+def binary(reader: Reader, node: cst.BinaryOperation) -> Value:
+    values = [evaluate(reader, node.left), evaluate(reader, node.right)]
+    return calls.arithmetic(reader, node, values, type(node.operator).__name__)
+
+
+def unary(reader: Reader, node: cst.UnaryOperation) -> Value:
+    value = evaluate(reader, node.expression)
+    if isinstance(node.operator, cst.Not):
+        known = truth_of(reader, value)
+        return UNKNOWN if known is None else (FALSE if known else TRUE)
+    if isinstance(value, Const) and isinstance(value.value, (int, float)) and isinstance(node.operator, cst.Minus):
+        return Const(-value.value)
+    if isinstance(value, (Tensor, Data, Param)):
+        return calls.arithmetic(reader, node, [value], "Minus")
+    return value if isinstance(value, Option) else UNKNOWN
+
+
+def boolean(reader: Reader, node: cst.BooleanOperation) -> Value:
+    left = evaluate(reader, node.left)
+    known = truth_of(reader, left)
+    stops = known is False if isinstance(node.operator, cst.And) else known is True
+    if stops:
+        return left
+    right = evaluate(reader, node.right)
+    if known is not None:
+        return right
+    if isinstance(node.operator, cst.Or) and isinstance(left, Union):
+        left = reader.join([option for option in left.options if option is not NONE]) or left
+    return reader.join([left, right])
+
+
+def comparison(reader: Reader, node: cst.Comparison) -> Value:
+    left = evaluate(reader, node.left)
+    if len(node.comparisons) != 1:
+        for target in node.comparisons:
+            evaluate(reader, target.comparator)
+        return UNKNOWN
+    target = node.comparisons[0]
+    right = evaluate(reader, target.comparator)
+    operator = type(target.operator).__name__
+    if operator in ("Is", "IsNot"):
+        known = _is_none(left) if right == NONE else (_is_none(right) if left == NONE else None)
+        if known is None and isinstance(left, Const) and isinstance(right, Const):
+            known = left.value is right.value
+        if known is not None:
+            return TRUE if known == (operator == "Is") else FALSE
+        return UNKNOWN
+    if operator not in ("In", "NotIn") and any(isinstance(v, (Tensor, Data, Param)) for v in (left, right)):
+        cut = Cut(Cause.NON_DIFFERENTIABLE, reader.spot(node), f"`{reader.frame.file.code(node)}`")
+        return reader.tensor("comparison", [left, right], node, cut)
+    return _compare(left, right, operator)
+
+
+def _compare(left: Value, right: Value, operator: str) -> Value:
+    if isinstance(right, Seq) and not right.open and all(isinstance(item, Const) for item in right.items):
+        right = Const([item.value for item in right.items if isinstance(item, Const)])
+    if isinstance(right, Dict) and right.rest is None:
+        right = Const(list(right.items))
+    if not (isinstance(left, Const) and isinstance(right, Const)):
+        return UNKNOWN
+    try:
+        return TRUE if COMPARE[operator](left.value, right.value) else FALSE
+    except (TypeError, KeyError):
+        return UNKNOWN
+
+
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "Equal": lambda a, b: a == b,
+    "NotEqual": lambda a, b: a != b,
+    "LessThan": lambda a, b: a < b,
+    "LessThanEqual": lambda a, b: a <= b,
+    "GreaterThan": lambda a, b: a > b,
+    "GreaterThanEqual": lambda a, b: a >= b,
+    "In": lambda a, b: a in b,
+    "NotIn": lambda a, b: a not in b,
+}
+
+
+def _is_none(value: Value) -> bool | None:
+    if value == NONE:
+        return True
+    if isinstance(value, (Const, Instance, Tensor, Param, Seq, Dict, Func, Cls, External, Optimizer, Data, Loader)):
+        return False
+    return None
+
+
+def conditional(reader: Reader, node: cst.IfExp) -> Value:
+    known, identity, negated = truth(reader, node.test)
+    if known is not None:
+        return evaluate(reader, node.body if known else node.orelse)
+    results: list[Value] = []
+
+    def arm(part: cst.BaseExpression) -> Callable[[], None]:
+        return lambda: results.append(evaluate(reader, part))
+
+    first, second = (1, 0) if negated else (0, 1)
+    reader.fork(reader.branch_id(identity), [(first, arm(node.body)), (second, arm(node.orelse))])
+    joined: Value = reader.join(results)
+    return joined
+
+
+def lambda_(reader: Reader, node: cst.Lambda) -> Value:
+    return Func(FunctionInfo("<lambda>", node, reader.frame.file), env=reader.frame)
+
+
+def comprehension(reader: Reader, node: cst.ListComp | cst.SetComp | cst.GeneratorExp) -> Value:
+    made: list[Value] = []
+    conditions: list[bool | None] = []
+    exact = comprehend(reader, node.for_in, lambda: made.append(evaluate(reader, node.elt)), conditions)
+    if isinstance(node, cst.GeneratorExp) or any(isinstance(item, (Param, ParamIter)) for item in made):
+        params = objects.params_in(made)
+        if params is not None and (params or _over_parameters(reader, node)):
+            filtered = any("requires_grad" in reader.frame.file.code(i.test) for i in node.for_in.ifs)
+            one_shot = isinstance(node, cst.GeneratorExp)
+            if one_shot or made:
+                return ParamIter(list(made), one_shot=one_shot, spot=reader.spot(node), filtered=filtered)
+    kind = "generator" if isinstance(node, cst.GeneratorExp) else "list"
+    return Seq(made, open=not exact, kind=kind, spot=reader.spot(node))
+
+
+def _over_parameters(reader: Reader, node: cst.GeneratorExp | cst.ListComp | cst.SetComp) -> bool:
+    return dotted(node.for_in.iter).endswith("parameters")
+
+
+def dict_comprehension(reader: Reader, node: cst.DictComp) -> Value:
+    new = Dict({}, spot=reader.spot(node))
+
+    def add() -> None:
+        key, value = evaluate(reader, node.key), evaluate(reader, node.value)
+        if isinstance(key, Const) and isinstance(key.value, (str, int)):
+            new.items[key.value] = value
+        else:
+            new.rest = value if new.rest is None else reader.join([new.rest, value])
+
+    comprehend(reader, node.for_in, add, [])
+    return new
+
+
+def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None], conditions: list[bool | None]) -> bool:
+    """Run `body` for what a comprehension loops over; True when exactly those elements are known."""
+    items, exact = iterate(reader, evaluate(reader, loop.iter), loop.iter)
+    frame = reader.frame
+    mark = dict(frame.env)
+    for number, item in enumerate(items):
+        reader.loops.append((id(loop), number))
+        bind_target(reader, loop.target, item)
+        passed: list[bool | None] = [truth(reader, condition.test)[0] for condition in loop.ifs]
+        if False not in passed:
+            conditions += passed
+            exact = exact and None not in passed
+
+            def inner() -> None:
+                nonlocal exact
+                if loop.inner_for_in:
+                    exact = comprehend(reader, loop.inner_for_in, body, conditions) and exact
+                else:
+                    body()
+
+            if None in passed:
+                reader.fork(reader.fresh(), [(0, inner), (1, lambda: None)])
+            else:
+                inner()
+        reader.loops.pop()
+    for key in list(frame.env):
+        if key not in mark:
+            del frame.env[key]
+        else:
+            frame.env[key] = mark[key]
+    return exact
+
+
+def bind_target(reader: Reader, target: cst.BaseAssignTargetExpression, item: Value) -> None:
+    from freezelint.source.statements import bind
+
+    bind(reader, target, item)
+
+
+def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value], bool]:
+    """(the elements a loop gives, whether these are all of them)."""
+    items, exact = objects.iterate(reader, value, node)
+    if len(items) > UNROLL:
+        return items[:UNROLL], False
+    return items, exact
+
+
+def truth(reader: Reader, node: cst.BaseExpression) -> tuple[bool | None, str, bool]:
+    """(True, False or None where it cannot be told; the text that makes it the same condition elsewhere; negated)."""
+    negated = False
+    inner: cst.BaseExpression = node
+    while isinstance(inner, cst.UnaryOperation) and isinstance(inner.operator, cst.Not):
+        negated, inner = not negated, inner.expression
+    value = evaluate(reader, inner)
+    known = truth_of(reader, value)
+    text = dotted(inner) if isinstance(inner, (cst.Attribute, cst.Name)) else ""
+    if isinstance(inner, cst.Name) and not isinstance(value, Option):
+        text = ""
+    if known is not None and negated:
+        known = not known
+    return known, text, negated
+
+
+def truth_of(reader: Reader, value: Value) -> bool | None:
+    if isinstance(value, Const):
+        return bool(value.value)
+    if isinstance(value, (Func, Cls, Optimizer)):
+        return True
+    if isinstance(value, Instance):
+        return True if not value.children and value.is_module else None
+    if isinstance(value, (Seq, Dict)):
+        if value.items:
+            return True
+        return False if isinstance(value, Seq) and not value.open else None
+    if isinstance(value, Union):
+        known = {truth_of(reader, option) for option in value.options}
+        return known.pop() if len(known) == 1 else None
+    return None
+
+
+def named(reader: Reader, node: cst.NamedExpr) -> Value:
+    value = evaluate(reader, node.value)
+    bind_target(reader, node.target, value)
+    return value
+
+
+def yield_(reader: Reader, node: cst.Yield) -> Value:
+    frame = reader.frame
+    given = node.value.item if isinstance(node.value, cst.From) else node.value
+    value = evaluate(reader, given) if given is not None else NONE
+    if isinstance(node.value, cst.From):
+        frame.yields += objects.iterate(reader, value, node)[0]
+    else:
+        frame.yields.append(value)
+    if frame.on_yield is not None:
+        frame.on_yield()
+    return UNKNOWN
+
+
+EXPRESSIONS: dict[type, Callable[[Reader, Any], Value]] = {
+    cst.Name: name,
+    cst.Attribute: attribute,
+    cst.Call: call,
+    cst.Integer: literal,
+    cst.Float: literal,
+    cst.SimpleString: literal,
+    cst.ConcatenatedString: joined_string,
+    cst.FormattedString: formatted,
+    cst.Tuple: sequence,
+    cst.List: sequence,
+    cst.Set: sequence,
+    cst.Dict: dictionary,
+    cst.Subscript: subscript,
+    cst.BinaryOperation: binary,
+    cst.UnaryOperation: unary,
+    cst.BooleanOperation: boolean,
+    cst.Comparison: comparison,
+    cst.IfExp: conditional,
+    cst.Lambda: lambda_,
+    cst.ListComp: comprehension,
+    cst.SetComp: comprehension,
+    cst.GeneratorExp: comprehension,
+    cst.DictComp: dict_comprehension,
+    cst.NamedExpr: named,
+    cst.Yield: yield_,
+    cst.Await: lambda reader, node: evaluate(reader, node.expression),
+}
+
+BUILTINS: dict[str, Value] = {
+    "True": TRUE,
+    "False": FALSE,
+    "None": NONE,
+    "__name__": Const("__main__"),
+    **{
+        builtin: External(f"builtins.{builtin}")
+        for builtin in (
+            "print range len list tuple set dict zip enumerate map filter sum min max abs sorted reversed next iter int "
+            "float bool str isinstance issubclass hasattr getattr setattr super type any all round vars id callable "
+            "property object open repr divmod pow"
+        ).split()
+    },
+}

@@ -1,0 +1,154 @@
+"""One file: every story that starts in it, and the checks asked about each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import libcst as cst
+
+from freezelint.findings import Finding, Location
+from freezelint.rule import ask, table
+from freezelint.source import objects, training
+from freezelint.source.calls import call_function
+from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, Project
+from freezelint.source.reader import BudgetSpent, Reader
+from freezelint.source.statements import block
+from freezelint.source.story import Story
+from freezelint.source.targets import Target, targets
+from freezelint.source.values import UNKNOWN, Func, Instance, Value
+
+__all__ = ["Project", "SourceReport", "lint_file", "read_file"]
+BUDGET = 40_000
+
+
+@dataclass
+class SourceReport:
+    """What the source says of one file; `dependencies`: sha256 of every other file that was read for it."""
+
+    findings: list[Finding] = field(default_factory=list)
+    dependencies: dict[str, str] = field(default_factory=dict)
+    targets: list[Target] = field(default_factory=list)
+
+
+def lint_file(path: str, text: str, project: Project, codes: frozenset[str]) -> SourceReport:
+    """Read one file and ask the rules of `codes`. A file that does not parse gives one FRZ002 finding."""
+    report = SourceReport()
+    before = dict(project.read)
+    try:
+        file = project.add(path, text)
+    except cst.ParserSyntaxError as error:
+        at = Location(path, error.raw_line, max(error.raw_column, 0), error.raw_line, max(error.raw_column, 0) + 1)
+        if "FRZ002" in codes:
+            report.findings.append(Finding("FRZ002", f"does not parse: {error.message.split(' @ ')[0]}", at))
+        return report
+    except (RecursionError, ValueError) as error:
+        at = Location(path, 1, 0, 1, 0)
+        report.findings.append(Finding("FRZ002", f"does not parse: {type(error).__name__}", at))
+        return report
+    checks = table(codes)
+    seen: set[tuple[str, Location]] = set()
+    for story in read_file(file, project):
+        for finding in _ask(checks, story):
+            key = (finding.code, finding.location)
+            if key not in seen:
+                seen.add(key)
+                report.findings.append(finding)
+    report.targets = targets(file)
+    report.dependencies = {name: digest for name, digest in project.read.items() if name not in before}
+    return report
+
+
+def _ask(checks: dict[type, list[object]], story: Story) -> Iterator[Finding]:  # type: ignore[type-arg]
+    for event in story.events:
+        yield from ask(checks, event, story)  # type: ignore[arg-type]
+    yield from ask(checks, story.map, story)  # type: ignore[arg-type]
+    yield from ask(checks, story)  # type: ignore[arg-type]
+
+
+def read_file(file: ModuleInfo, project: Project) -> Iterator[Story]:
+    """The stories that start in a file: its top level, then everything that nothing there has called."""
+    reader = Reader(file, project, file.path, BUDGET)
+    _guard(reader, lambda: block(reader, file.tree.body))
+    yield reader.story
+    seen = set(reader.seen)
+    outer = reader.module_frames[file.path].env
+    for info in file.classes.values():
+        methods = [method for method in info.methods.values() if method not in seen]
+        if methods:
+            yield from _class_stories(file, project, info, methods, seen, outer)
+    for function in file.functions.values():
+        if function not in seen and function.name != "main" or function not in seen:
+            yield _function_story(file, project, function, seen, outer)
+
+
+def _guard(reader: Reader, body: object) -> None:
+    try:
+        body()  # type: ignore[operator]
+    except (BudgetSpent, RecursionError):
+        reader.story.incomplete = True
+
+
+def _reader(file: ModuleInfo, project: Project, entry: str, outer: dict[str, Value]) -> Reader:
+    reader = Reader(file, project, entry, BUDGET)
+    reader.frames[0].env.update({name: value for name, value in outer.items() if not isinstance(value, Instance)})
+    return reader
+
+
+def _function_story(
+    file: ModuleInfo, project: Project, info: FunctionInfo, seen: set[FunctionInfo], outer: dict[str, Value]
+) -> Story:
+    reader = _reader(file, project, info.qualname, outer)
+    args = unknown_arguments(reader, info, 0)
+    _guard(reader, lambda: call_function(reader, Func(info), args, {}, info.node))
+    seen |= reader.seen
+    return reader.story
+
+
+def _class_stories(
+    file: ModuleInfo,
+    project: Project,
+    info: ClassInfo,
+    methods: list[FunctionInfo],
+    seen: set[FunctionInfo],
+    outer: dict[str, Value],
+) -> Iterator[Story]:
+    """One story with the object made by `__init__`: the engine's loop if it has one, then what is left unread."""
+    reader = _reader(file, project, info.name, outer)
+    made: list[Value] = []
+
+    def story() -> None:
+        from freezelint.source.calls import construct
+        from freezelint.source.values import Cls
+
+        init = info.method("__init__")
+        args = unknown_arguments(reader, init, 1) if init else []
+        made.append(construct(reader, Cls(info), args, {}, info.node))
+        if info.method("training_step") and isinstance(made[0], Instance):
+            training.lightning_fit(reader, made[0], info.methods.get("training_step", methods[0]).node)
+
+    _guard(reader, story)
+    owner = made[0] if made and isinstance(made[0], Instance) else None
+    for method in info.methods.values():
+        if method in seen or method in reader.seen or method.name.startswith("__"):
+            continue
+        static = method.decorated("staticmethod", "classmethod")
+        reader.budget = max(reader.budget, BUDGET // 4)
+        args = unknown_arguments(reader, method, 0 if method.decorated("staticmethod") else 1)
+        bound = Func(method, None if static else owner)
+        given = [UNKNOWN, *args] if static and method.decorated("classmethod") else args
+        if owner is None and not static:
+            given = [UNKNOWN, *args]
+        _guard(reader, lambda bound=bound, given=given, method=method: call_function(  # type: ignore[misc]
+            reader, bound, given, {}, method.node
+        ))
+    seen |= reader.seen
+    yield reader.story
+
+
+def unknown_arguments(reader: Reader, info: FunctionInfo | None, skip: int) -> list[Value]:
+    """A value for each positional parameter nobody has given: what its annotation says, else unknown."""
+    if info is None:
+        return []
+    params = (*info.node.params.posonly_params, *info.node.params.params)[skip:]
+    return [objects.annotated(reader, info, parameter) for parameter in params]

@@ -1,0 +1,267 @@
+"""The methods every nn.Module has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libcst as cst
+
+from freezelint.source import modules, objects
+from freezelint.source.reader import Reader
+from freezelint.source.story import Called, ZeroGrad
+from freezelint.source.values import (
+    FALSE,
+    NONE,
+    TRUE,
+    UNKNOWN,
+    Const,
+    Dict,
+    Func,
+    Instance,
+    Option,
+    Param,
+    Seq,
+    Value,
+    named_children,
+    parameters_of,
+    submodules,
+)
+
+Args = list[Value]
+Kwargs = dict[str, Value]
+
+
+def parameters(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    return objects.parameter_iterator(reader, owner, node, named=False)
+
+
+def named_parameters(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    return objects.parameter_iterator(reader, owner, node, named=True)
+
+
+def parts(*, named: bool, children: bool) -> Any:
+    def read(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+        return objects.module_parts(reader, owner, named=named, children=children)
+
+    return read
+
+
+def train(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    """`train(mode)`: also every `train` override below, as nn.Module calls it."""
+    given = args[0] if args else kwargs.get("mode", TRUE)
+    flag = bool(given.value) if isinstance(given, Const) else None
+    modules.set_training(reader, owner, flag, "train", node)
+    for child in submodules(owner)[1:]:
+        override = child.cls.method("train") if child.cls else None
+        if override is not None and reader.calls.count(override) < 1:
+            from freezelint.source.calls import call_function
+
+            call_function(reader, Func(override, child), [given], {}, node)
+    return owner
+
+
+def eval_(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    override = owner.cls.method("train") if owner.cls else None
+    if override is not None and reader.calls.count(override) < 1:
+        from freezelint.source.calls import call_function
+
+        call_function(reader, Func(override, owner), [FALSE], {}, node)
+        return owner
+    modules.set_training(reader, owner, False, "eval", node)
+    return owner
+
+
+def requires_grad_(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    given = args[0] if args else kwargs.get("requires_grad", TRUE)
+    flag = bool(given.value) if isinstance(given, Const) else None
+    modules.set_flag(reader, owner, parameters_of(owner), flag, "requires_grad_", node)
+    return owner
+
+
+def zero_grad(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    none = args[0] if args else kwargs.get("set_to_none", TRUE)
+    reader.emit(ZeroGrad, node, owner, none != FALSE, parameters_of(owner))
+    return UNKNOWN
+
+
+def same(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    return owner
+
+
+def apply(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    """`apply(fn)`: fn on every submodule."""
+    from freezelint.source.calls import call
+
+    reader.emit(Called, node, "apply", owner, args, kwargs, owner)
+    if args:
+        for part in objects.module_parts(reader, owner, named=False, children=False).items[:24]:
+            call(reader, args[0], [part], {}, node)
+    return owner
+
+
+def load(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    modules.loaded(reader, owner, "load_state_dict", node)
+    return UNKNOWN
+
+
+def register(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    """add_module, register_module, register_parameter, register_buffer."""
+    if len(args) > 1 and isinstance(args[0], Const):
+        objects.store(reader, owner, str(args[0].value), args[1], node)
+    elif len(args) > 1:
+        if owner.children is None:
+            owner.children = []
+        if isinstance(args[1], Instance):
+            owner.children.append(args[1])
+    return UNKNOWN
+
+
+def append(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if owner.children is None:
+        owner.children = []
+    owner.children += args[-1:]
+    return owner
+
+
+def extend(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if owner.children is None:
+        owner.children = []
+    owner.children += objects.elements(reader, args[0], node) if args else []
+    return owner
+
+
+def hook(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if args:
+        owner.hooks.append(args[0])
+    return UNKNOWN
+
+
+def pairs(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    rows: list[Value] = [Seq([Const(name), child], kind="tuple") for name, child in named_children(owner)]
+    return Seq(rows, owner.opaque)
+
+
+def keys(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    return Seq([Const(name) for name, _ in named_children(owner)], owner.opaque)
+
+
+def values(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    return Seq([child for _, child in named_children(owner)], owner.opaque)
+
+
+def update(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    for arg in args:
+        if isinstance(arg, Dict):
+            owner.attrs.update({str(key): value for key, value in arg.items.items()})
+            if arg.rest is not None:
+                owner.children = [*(owner.children or []), arg.rest]
+    return UNKNOWN
+
+
+def get_submodule(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    found: Value = owner
+    if not args or not isinstance(args[0], Const):
+        return UNKNOWN
+    for part in str(args[0].value).split("."):
+        found = objects.get_attribute(reader, found, part, node)
+    return found
+
+
+def backward(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    """A DeepSpeed engine's `backward(loss)`."""
+    from freezelint.source import training
+
+    if args:
+        training.backward(reader, args[0], node, "backward")
+    return UNKNOWN
+
+
+def state_dict(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    return UNKNOWN
+
+
+def forward(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    """`super().forward(x)` and `module.forward(x)` where torch defines it."""
+    from freezelint.source.calls import call
+
+    if owner.children is not None:
+        result = args[0] if args else UNKNOWN
+        for child in owner.children:
+            result = call(reader, child, [result], {}, node)
+        return result
+    return reader.tensor("forward", [*parameters_of(owner), *args], node)
+
+
+def other(
+    reader: Reader, owner: Instance, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
+) -> Value:
+    """A method nobody can look into."""
+    from freezelint.source import training
+    from freezelint.source.calls import call_function, unknown_call
+
+    if name in ("manual_backward", "backward") and args:
+        training.backward(reader, args[0], node, name)
+        return UNKNOWN
+    if name == "optimizers":
+        return training.lightning_optimizers(reader, owner)
+    if name in ("log", "log_dict", "save_hyperparameters", "print", "toggle_optimizer", "untoggle_optimizer"):
+        if name == "save_hyperparameters":
+            reader.put(owner.attrs, "hparams", Option())
+        return UNKNOWN
+    if name == "__init__" and owner.cls is not None:
+        outside = owner.cls.lineage()[1]
+        container = next((base.split(".")[-1] for base in outside if base.endswith(("Sequential", "ModuleList"))), None)
+        if container:
+            modules.fill_container(owner, container, args)
+        elif outside and owner.is_module and not outside[0].endswith(("Module",)):
+            from freezelint.source.calls import _library_base
+
+            _library_base(reader, owner, outside[0], kwargs, node)
+        elif outside and outside[0] == "torch.optim.Optimizer":
+            return UNKNOWN
+        return NONE
+    if name in ("from_pretrained", "load_weights", "load_checkpoint", "load_pretrained", "init_weights_from"):
+        modules.loaded(reader, owner, name, node)
+    if name in ("enable_input_require_grads", "gradient_checkpointing_enable", "resize_token_embeddings"):
+        reader.emit(Called, node, name, owner, args, kwargs, UNKNOWN)
+        return UNKNOWN
+    if name.startswith("freeze") or name.startswith("unfreeze"):
+        modules.set_flag(reader, owner, parameters_of(owner), None, name, node)
+    held = parameters_of(owner) if owner.is_module and owner.opaque else []
+    result = unknown_call(reader, [*args, *held], kwargs, node)
+    reader.emit(Called, node, name, owner, args, kwargs, result)
+    return result
+
+
+METHODS: dict[str, Any] = {
+    "parameters": parameters,
+    "named_parameters": named_parameters,
+    "modules": parts(named=False, children=False),
+    "named_modules": parts(named=True, children=False),
+    "children": parts(named=False, children=True),
+    "named_children": parts(named=True, children=True),
+    "train": train,
+    "eval": eval_,
+    "requires_grad_": requires_grad_,
+    "zero_grad": zero_grad,
+    "apply": apply,
+    "load_state_dict": load,
+    "state_dict": state_dict,
+    "add_module": register,
+    "register_module": register,
+    "register_parameter": register,
+    "register_buffer": register,
+    "append": append,
+    "insert": append,
+    "extend": extend,
+    "register_forward_hook": hook,
+    "items": pairs,
+    "keys": keys,
+    "values": values,
+    "update": update,
+    "get_submodule": get_submodule,
+    "backward": backward,
+    "forward": forward,
+    **{name: same for name in ("to", "cuda", "cpu", "float", "half", "double", "bfloat16", "share_memory", "type")},
+}
+assert NONE is not UNKNOWN and submodules and Param

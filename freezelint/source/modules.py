@@ -1,0 +1,217 @@
+"""Modules: how they are made, frozen, put into train or eval mode, and what they hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import libcst as cst
+
+from freezelint.source import library
+from freezelint.source.story import Built, GradFlag, Loaded, TrainMode
+from freezelint.source.values import (
+    Const,
+    Data,
+    Dict,
+    Instance,
+    Option,
+    Param,
+    Seq,
+    Tensor,
+    Union,
+    Value,
+    options,
+    parameters_of,
+    submodules,
+)
+
+if TYPE_CHECKING:
+    from freezelint.source.reader import Reader
+
+
+def new_param(
+    reader: Reader, name: str, owner: Instance | None, node: cst.CSTNode, *, many: bool = False, born: bool = True
+) -> Param:
+    label = f"{owner.name}.{name}" if owner and owner.name else name
+    param = Param(name, owner, reader.spot(node), many=many, born=born, label=label)
+    reader.story.parameters.append(param)
+    return param
+
+
+def torch_module(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Instance:
+    """`torch.nn.X(...)`."""
+    short = name.split(".")[-1]
+    module = Instance(external=name, is_module=True, spot=reader.spot(node), args=args, kwargs=kwargs)
+    if short in library.CONTAINERS:
+        fill_container(module, short, args)
+    elif short in library.WRAPPERS:
+        module.wraps = args[0] if args else kwargs.get("module")
+        module.opaque = module.wraps is None
+    elif library.WEIGHT_AND_BIAS.match(short) or short in library.WEIGHT_ONLY or short in library.RECURRENT:
+        _own_parameters(reader, module, short, kwargs, node)
+    elif short in library.OPAQUE:
+        module.params["*"] = new_param(reader, "*", module, node, many=True)
+    if short.startswith(library.NORMS_WITH_STATISTICS) and kwargs.get("track_running_stats") != Const(False):
+        module.norm = True
+    built(reader, module, node)
+    return module
+
+
+def _own_parameters(reader: Reader, module: Instance, short: str, kwargs: dict[str, Value], node: cst.CSTNode) -> None:
+    if kwargs.get("affine") == Const(False) or kwargs.get("elementwise_affine") == Const(False):
+        return
+    names = ["weight", "bias"]
+    if short in library.WEIGHT_ONLY or kwargs.get("bias") == Const(False):
+        names = ["weight"]
+    elif short in library.RECURRENT:
+        names = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
+    for name in names:
+        module.params[name] = new_param(reader, name, module, node)
+
+
+def fill_container(module: Instance, short: str, args: list[Value]) -> None:
+    module.children = []
+    first = args[0] if args else None
+    if short == "Sequential" and not isinstance(first, Dict):
+        for arg in args:
+            module.children += _members(module, arg)
+    elif isinstance(first, Dict):
+        module.attrs.update({str(key): value for key, value in first.items.items()})
+        module.children += [first.rest] if first.rest else []
+        if short == "Sequential":
+            module.children = list(module.attrs.values())
+            module.attrs.clear()
+    elif first is not None:
+        module.children += _members(module, first)
+
+
+def _members(module: Instance, value: Value) -> list[Value]:
+    if isinstance(value, Instance):
+        return [value]
+    if isinstance(value, Seq):
+        module.opaque = module.opaque or value.open
+        return [part for item in value.items for part in _members(module, item)]
+    if isinstance(value, Union):
+        return [value]
+    module.opaque = True
+    return []
+
+
+def factory(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Instance:
+    """A module from a library's factory: nobody can look into it, but its name tells something."""
+    module = Instance(external=name, is_module=True, spot=reader.spot(node), args=args, kwargs=kwargs, opaque=True)
+    module.params["*"] = new_param(reader, "*", module, node, many=True)
+    hints = [name.split(".")[-1].lower()]
+    hints += [str(v.value).lower() for v in args if isinstance(v, Const) and isinstance(v.value, str)]
+    hints += [str(v.default).lower() for v in args if isinstance(v, Option) and isinstance(v.default, str)]
+    text = " ".join(hints)
+    module.norm = True if library.WITH_BATCH_NORM.search(text) else None
+    if library.WITHOUT_BATCH_NORM.search(text) and not library.WITH_BATCH_NORM.search(text):
+        module.norm = False
+    given = [kwargs.get(key) for key in ("weights", "pretrained", "checkpoint_path")]
+    module.pretrained = name.endswith("from_pretrained") or any(
+        value is not None and value not in (Const(None), Const(False)) for value in given
+    )
+    if name.startswith(("torch.hub", "clip.", "open_clip.", "lpips.", "torchaudio.pipelines", "sentence_transformers")):
+        module.pretrained = True
+    if args and any(v == Const(True) or (isinstance(v, Option) and v.default is True) for v in args):
+        module.pretrained = True
+    built(reader, module, node)
+    return module
+
+
+def built(reader: Reader, module: Instance, node: cst.CSTNode) -> None:
+    reader.story.modules.append(module)
+    reader.emit(Built, node, module)
+
+
+def opaque_child(reader: Reader, owner: Instance, name: str, node: cst.CSTNode) -> Value | None:
+    """An attribute of a module nobody can look into, where the name tells what it is."""
+    if library.PARAMETER_NAMES.match(name):
+        param = new_param(reader, name, owner, node)
+        _inherit(owner, [param])
+        owner.params[name] = param
+        return param
+    if library.SUBMODULE_NAMES.match(name):
+        child = Instance(external=f"{owner.external}.{name}", is_module=True, spot=owner.spot, opaque=True)
+        child.norm, child.pretrained, child.name = None if owner.norm else owner.norm, owner.pretrained, name
+        child.params["*"] = new_param(reader, "*", child, node, many=True)
+        _inherit(owner, list(child.params.values()))
+        child.modes = list(owner.modes)
+        owner.attrs[name] = child
+        return child
+    return None
+
+
+def _inherit(owner: Instance, params: list[Param]) -> None:
+    whole = owner.params.get("*")
+    for param in params:
+        if whole is not None:
+            param.flags = list(whole.flags)
+            param.born = whole.born
+
+
+def set_flag(
+    reader: Reader, target: Value, params: list[Param], flag: bool | None, via: str, node: cst.CSTNode
+) -> GradFlag:
+    event = reader.emit(GradFlag, node, target, params, flag, via)
+    for param in params:
+        param.flags.append((event.seq, flag, event.context, event.spot))
+        if reader.map.nodes and param.node is not None:
+            reader.map.nodes[param.node].trainable = None if flag is None else flag
+    return event
+
+
+def set_training(reader: Reader, target: Instance, flag: bool | None, via: str, node: cst.CSTNode) -> None:
+    event = reader.emit(TrainMode, node, target, flag, via)
+    for part in submodules(target):
+        part.modes.append((event.seq, flag, event.context, event.spot))
+
+
+def loaded(reader: Reader, target: Value, via: str, node: cst.CSTNode) -> None:
+    reader.emit(Loaded, node, target, via)
+    for option in options(target):
+        if isinstance(option, Instance):
+            for part in submodules(option):
+                part.pretrained = True
+
+
+def clone(reader: Reader, module: Instance, node: cst.CSTNode, known: dict[int, Instance] | None = None) -> Instance:
+    """`copy.deepcopy(module)`: the same shape with parameters of its own, in the state of the moment."""
+    known = {} if known is None else known
+    if id(module) in known:
+        return known[id(module)]
+    new = Instance(
+        module.cls, module.external, module.is_module, reader.spot(node), norm=module.norm, pretrained=module.pretrained,
+        opaque=module.opaque, args=module.args, kwargs=module.kwargs, modes=list(module.modes), name="",
+    )  # fmt: skip
+    known[id(module)] = new
+    for name, param in module.params.items():
+        copy = new_param(reader, name, new, node, many=param.many, born=param.born)
+        copy.flags = list(param.flags)
+        new.params[name] = copy
+
+    def copied(value: Value) -> Value:
+        if isinstance(value, Instance):
+            return clone(reader, value, node, known) if value.is_module else value
+        if isinstance(value, Union):
+            return Union(tuple(copied(option) for option in value.options))
+        if isinstance(value, Seq):
+            return Seq([copied(item) for item in value.items], value.open, value.kind)
+        return value
+
+    new.attrs = {name: copied(value) for name, value in module.attrs.items()}
+    for name, value in module.attrs.items():
+        if isinstance(value, Param) and name in new.params:
+            new.attrs[name] = new.params[name]
+    new.children = [copied(child) for child in module.children] if module.children is not None else None
+    new.wraps = copied(module.wraps) if module.wraps else None
+    reader.story.modules.append(new)
+    return new
+
+
+def trainable(module: Instance) -> bool:
+    return bool(parameters_of(module))
+
+
+def is_batch(value: Value) -> bool:
+    return isinstance(value, (Tensor, Data))

@@ -1,0 +1,312 @@
+"""The project index: files parsed once with libcst, their top-level names, classes, functions and imports.
+
+Nothing is imported or executed. A name that leads out of the project is an external dotted name.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import libcst as cst
+
+from freezelint.findings import Location
+
+MODULE_BASES = ("Module", "LightningModule", "PreTrainedModel", "LightningDataModule")
+_LARGEST_DEPENDENCY = 400_000
+
+
+@dataclass(eq=False)
+class FunctionInfo:
+    """A function or lambda: its node, where it is, and what decorates it."""
+
+    name: str
+    node: cst.FunctionDef | cst.Lambda
+    file: ModuleInfo
+    owner: ClassInfo | None = None
+
+    @property
+    def decorators(self) -> Sequence[cst.Decorator]:
+        return self.node.decorators if isinstance(self.node, cst.FunctionDef) else ()
+
+    @property
+    def qualname(self) -> str:
+        return f"{self.owner.name}.{self.name}" if self.owner else self.name
+
+    def decorated(self, *names: str) -> bool:
+        return any(dotted(d.decorator).split(".")[-1] in names for d in self.decorators)
+
+
+@dataclass(eq=False)
+class ClassInfo:
+    name: str
+    node: cst.ClassDef
+    file: ModuleInfo
+    methods: dict[str, FunctionInfo] = field(default_factory=dict)
+    assigns: dict[str, cst.BaseExpression] = field(default_factory=dict)
+    outer: Any = None  # the frame a local class was made in
+    _lines: tuple[list[ClassInfo], list[str]] | None = None
+
+    def lineage(self) -> tuple[list[ClassInfo], list[str]]:
+        """(project classes from itself upwards, external bases by dotted name)."""
+        if self._lines is None:
+            self._lines = ([self], [])
+            known, outside = [self], []
+            for base in self.node.bases:
+                found = self.file.resolve(dotted(base.value))
+                if isinstance(found, ClassInfo) and found is not self:
+                    more, out = found.lineage()
+                    known += [info for info in more if info not in known]
+                    outside += out
+                elif isinstance(found, str):
+                    outside.append(found)
+            self._lines = (known, outside)
+        return self._lines
+
+    def method(self, name: str) -> FunctionInfo | None:
+        return next((info.methods[name] for info in self.lineage()[0] if name in info.methods), None)
+
+    def assigned(self, name: str) -> tuple[ClassInfo, cst.BaseExpression] | None:
+        return next(((info, info.assigns[name]) for info in self.lineage()[0] if name in info.assigns), None)
+
+    @property
+    def is_module(self) -> bool:
+        _, outside = self.lineage()
+        return any(
+            base.split(".")[-1].endswith(MODULE_BASES) and not base.endswith("DataModule")
+            or base.startswith(("torch.nn.", "torchvision.models.", "timm.models."))
+            or (base.startswith("transformers.") and base.split(".")[-1].endswith(("Model", "PreTrainedModel", "ForCausalLM")))
+            for base in outside
+        )
+
+
+def dotted(node: cst.CSTNode) -> str:
+    """`a.b.c` for a chain of names, else ''."""
+    if isinstance(node, cst.Name):
+        return node.value
+    if isinstance(node, cst.Attribute):
+        head = dotted(node.value)
+        return f"{head}.{node.attr.value}" if head else ""
+    if isinstance(node, cst.Call):
+        return dotted(node.func)
+    if isinstance(node, cst.Subscript):
+        return dotted(node.value)
+    return ""
+
+
+class ModuleInfo:
+    """One parsed file."""
+
+    def __init__(self, path: str, text: str, project: Project) -> None:
+        self.path, self.text, self.project = path, text, project
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            self.tree = cst.parse_module(text)
+        finally:
+            if was_on:
+                gc.enable()
+        self.classes: dict[str, ClassInfo] = {}
+        self.functions: dict[str, FunctionInfo] = {}
+        self.imports: dict[str, tuple[str, str | None, int]] = {}  # name -> (module, name in it, dots)
+        self.stars: list[tuple[str, int]] = []
+        self.assigns: dict[str, cst.BaseExpression] = {}
+        self._positions: Mapping[cst.CSTNode, Any] | None = None
+        self._resolving: set[str] = set()
+        self.globals: dict[str, Any] | None = None
+        self._collect(self.tree.body)
+
+    def _collect(self, body: Sequence[cst.CSTNode]) -> None:
+        for statement in body:
+            if isinstance(statement, cst.ClassDef):
+                self.classes[statement.name.value] = class_info(statement, self)
+            elif isinstance(statement, cst.FunctionDef):
+                self.functions[statement.name.value] = FunctionInfo(statement.name.value, statement, self)
+            elif isinstance(statement, cst.SimpleStatementLine):
+                for small in statement.body:
+                    self._collect_small(small)
+            elif isinstance(statement, (cst.If, cst.Try, cst.With)):
+                self._collect_block(statement)
+
+    def _collect_block(self, statement: cst.If | cst.Try | cst.With) -> None:
+        self._collect(statement.body.body)
+        if isinstance(statement, cst.If) and statement.orelse:
+            other = statement.orelse
+            self._collect([other] if isinstance(other, cst.If) else other.body.body)
+        elif isinstance(statement, cst.Try):
+            for handler in statement.handlers:
+                self._collect(handler.body.body)
+
+    def _collect_small(self, small: cst.CSTNode) -> None:
+        if isinstance(small, (cst.Import, cst.ImportFrom)):
+            for name, target in imported(small):
+                if name == "*":
+                    self.stars.append((target[0], target[2]))
+                else:
+                    self.imports.setdefault(name, target)
+        elif isinstance(small, cst.Assign):
+            for target_node in small.targets:
+                if isinstance(target_node.target, cst.Name):
+                    self.assigns[target_node.target.value] = small.value
+        elif isinstance(small, cst.AnnAssign) and isinstance(small.target, cst.Name) and small.value:
+            self.assigns[small.target.value] = small.value
+
+    def locate(self, node: cst.CSTNode) -> Location:
+        if self._positions is None:
+            wrapper = cst.MetadataWrapper(self.tree, unsafe_skip_copy=True)
+            self._positions = wrapper.resolve(cst.metadata.PositionProvider)
+        where = self._positions.get(node)
+        if where is None:
+            return Location(self.path, 1, 0, 1, 0)
+        return Location(self.path, where.start.line, where.start.column, where.end.line, where.end.column)
+
+    def code(self, node: cst.CSTNode) -> str:
+        return self.tree.code_for_node(node).strip()
+
+    def resolve(self, name: str) -> ClassInfo | FunctionInfo | ModuleInfo | cst.BaseExpression | str | None:
+        """What a dotted top-level name stands for: a project object, an external dotted name, or None."""
+        head, _, rest = name.partition(".")
+        if not head or name in self._resolving:
+            return None
+        self._resolving.add(name)
+        try:
+            found = self._resolve_head(head)
+        finally:
+            self._resolving.discard(name)
+        if not rest or found is None:
+            return found
+        if isinstance(found, str):
+            return f"{found}.{rest}"
+        if isinstance(found, ModuleInfo):
+            inner = found.resolve(rest)
+            return inner if inner is not None else found.submodule(rest)
+        return None
+
+    def submodule(self, name: str) -> ModuleInfo | None:
+        return self.project.file(self, name, 1) if self.path.endswith("__init__.py") else None
+
+    def _resolve_head(self, head: str) -> Any:
+        for table in (self.classes, self.functions):
+            if head in table:
+                return table[head]
+        if head in self.imports:
+            return self.project.imported(self, *self.imports[head])
+        if head in self.assigns:
+            alias = dotted(self.assigns[head]) if isinstance(self.assigns[head], (cst.Name, cst.Attribute)) else ""
+            return self.resolve(alias) if alias and alias != head else self.assigns[head]
+        for module, dots in self.stars:
+            other = self.project.file(self, module, dots)
+            if other and (found := other.resolve(head)) is not None:
+                return found
+        return None
+
+
+def class_info(node: cst.ClassDef, file: ModuleInfo) -> ClassInfo:
+    info = ClassInfo(node.name.value, node, file)
+    for statement in node.body.body:
+        if isinstance(statement, cst.FunctionDef):
+            name = statement.name.value
+            if name not in info.methods or not any("setter" in dotted(d.decorator) for d in statement.decorators):
+                info.methods[name] = FunctionInfo(name, statement, file, info)
+        elif isinstance(statement, cst.SimpleStatementLine):
+            for small in statement.body:
+                if isinstance(small, cst.Assign) and isinstance(small.targets[0].target, cst.Name):
+                    info.assigns[small.targets[0].target.value] = small.value
+                elif isinstance(small, cst.AnnAssign) and isinstance(small.target, cst.Name) and small.value:
+                    info.assigns[small.target.value] = small.value
+    return info
+
+
+def imported(node: cst.Import | cst.ImportFrom) -> Iterator[tuple[str, tuple[str, str | None, int]]]:
+    """(bound name, (module, name in it or None, leading dots)) for each name an import binds."""
+    if isinstance(node, cst.Import):
+        for alias in node.names:
+            module = dotted(alias.name)
+            if alias.asname:
+                yield dotted(alias.asname.name), (module, None, 0)
+            else:
+                head = module.split(".")[0]
+                yield head, (head, None, 0)
+        return
+    module, dots = dotted(node.module) if node.module else "", len(node.relative)
+    if isinstance(node.names, cst.ImportStar):
+        yield "*", (module, None, dots)
+        return
+    for alias in node.names:
+        name = dotted(alias.name)
+        yield dotted(alias.asname.name) if alias.asname else name, (module, name, dots)
+
+
+class Project:
+    """Reads other files of the project when a name leads there."""
+
+    def __init__(self, roots: Sequence[Path], overlay: Mapping[str, str] | None = None) -> None:
+        self.roots = [Path(root) for root in roots]
+        self.overlay = dict(overlay or {})
+        self.read: dict[str, str] = {}  # path -> sha256 of what was read
+        self._files: dict[str, ModuleInfo | None] = {}
+        self._found: dict[tuple[str, str], str | None] = {}
+
+    def add(self, path: str, text: str) -> ModuleInfo:
+        """Parse the text of a file; raises libcst.ParserSyntaxError."""
+        info = ModuleInfo(path, text, self)
+        self._files[path] = info
+        return info
+
+    def imported(self, file: ModuleInfo, module: str, name: str | None, dots: int) -> Any:
+        if name is None:
+            found = self.file(file, module, dots)
+            return found if found is not None else module
+        other = self.file(file, module, dots)
+        if other is not None and other is not file:
+            inner = other.resolve(name)
+            if inner is not None:
+                return inner
+        inside = self.file(file, f"{module}.{name}" if module else name, dots)
+        if inside is not None:
+            return inside
+        return f"{module}.{name}" if module and not dots else (f".{module}.{name}" if other is None else None)
+
+    def file(self, origin: ModuleInfo, module: str, dots: int) -> ModuleInfo | None:
+        if not dots and module.split(".")[0] in ("torch", "numpy", "os", "sys", "typing", "math", "collections"):
+            return None
+        folder = Path(origin.path).parent
+        for _ in range(dots - 1):
+            folder = folder.parent
+        key = (str(folder), "." * dots + module)
+        if key not in self._found:
+            self._found[key] = self._find(folder, module, dots)
+        found = self._found[key]
+        return self._load(found) if found else None
+
+    def _find(self, folder: Path, module: str, dots: int) -> str | None:
+        relative = Path(*module.split(".")) if module else Path()
+        for base in [folder] if dots else self._bases(folder):
+            for candidate in (base / relative / "__init__.py", (base / relative).with_suffix(".py") if module else None):
+                if candidate is not None and (str(candidate) in self.overlay or candidate.is_file()):
+                    return str(candidate)
+        return None
+
+    def _bases(self, folder: Path) -> list[Path]:
+        bases, here = [folder], folder
+        while (here / "__init__.py").is_file() and here.parent != here:
+            here = here.parent
+            bases.append(here)
+        bases += [base for root in self.roots for base in (root, root / "src")]
+        return list(dict.fromkeys(bases))
+
+    def _load(self, path: str) -> ModuleInfo | None:
+        if path not in self._files:
+            self._files[path] = None
+            try:
+                data = self.overlay[path].encode() if path in self.overlay else Path(path).read_bytes()
+                if len(data) <= _LARGEST_DEPENDENCY:
+                    self._files[path] = ModuleInfo(path, data.decode("utf-8-sig"), self)
+                self.read[path] = hashlib.sha256(data).hexdigest()
+            except (OSError, UnicodeDecodeError, cst.ParserSyntaxError, RecursionError):
+                pass
+        return self._files[path]

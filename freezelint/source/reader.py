@@ -1,0 +1,236 @@
+"""The reader: the state of one abstract reading – frames, branches, grad mode, the story it writes.
+
+Both arms of a branch that cannot be decided are read, one after the other, and their writes joined; loops over
+something known are unrolled, others read twice; calls of project functions are followed to a bounded depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import libcst as cst
+
+from freezelint.gradient_map import Cause, Cut, Kind
+from freezelint.source.project import FunctionInfo, ModuleInfo, Project
+from freezelint.source.story import Context, Event, Mode, ModeChange, Spot, Story
+from freezelint.source.values import UNKNOWN, Data, Instance, Param, Tensor, Union, Value, tensors_in, union
+
+E = TypeVar("E", bound=Event)
+Thunk = Callable[[], "str | None"]
+MAX_DEPTH = 14
+_MISSING = object()
+
+
+class BudgetSpent(Exception):
+    """The reading took more steps than a file may cost."""
+
+
+@dataclass(eq=False)
+class Frame:
+    """One call: its names, where it was made, what it has returned and yielded."""
+
+    file: ModuleInfo
+    env: dict[str, Value] = field(default_factory=dict)
+    info: FunctionInfo | None = None
+    parent: Frame | None = None
+    self_value: Value | None = None
+    returns: list[Value] = field(default_factory=list)
+    yields: list[Value] = field(default_factory=list)
+    on_yield: Callable[[], None] | None = None
+    nonlocals: dict[str, Frame] = field(default_factory=dict)
+
+
+class Reader:
+    def __init__(self, file: ModuleInfo, project: Project, entry: str, budget: int = 60_000) -> None:
+        self.project = project
+        self.story = Story(entry, file)
+        self.map = self.story.map
+        self.budget = budget
+        self.frames: list[Frame] = [Frame(file)]
+        self.module_frames: dict[str, Frame] = {file.path: self.frames[0]}
+        self.arms: list[tuple[int, int]] = []
+        self.loops: list[tuple[int, int]] = []
+        self.calls: list[FunctionInfo] = []
+        self.autocasts: list[Any] = []
+        self.state: dict[str, Any] = {"mode": Mode()}
+        self.journal: list[tuple[dict[Any, Any], Any, Any]] = []
+        self.seen: set[FunctionInfo] = set()
+        self._branch_ids: dict[str, int] = {}
+        self._counter = 0
+
+    # -- where we are ------------------------------------------------------------------------------------------------
+
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+    @property
+    def mode(self) -> Mode:
+        mode = self.state["mode"]
+        return mode if isinstance(mode, Mode) else Mode(None, "unknown")
+
+    def spot(self, node: cst.CSTNode) -> Spot:
+        return Spot(self.frame.file, node)
+
+    def context(self) -> Context:
+        return Context(tuple(self.arms), tuple(self.loops), tuple(self.calls), self.mode, tuple(self.autocasts))
+
+    def emit(self, kind: type[E], node: cst.CSTNode | Spot, *values: Any, **more: Any) -> E:
+        spot = node if isinstance(node, Spot) else self.spot(node)
+        event = kind(spot, self.context(), len(self.story.events), *values, **more)
+        self.story.events.append(event)
+        return event
+
+    def tick(self) -> None:
+        self.budget -= 1
+        if self.budget < 0:
+            self.story.incomplete = True
+            raise BudgetSpent
+
+    def fresh(self) -> int:
+        self._counter += 1
+        return self._counter
+
+    def branch_id(self, text: str) -> int:
+        """The same number for the same unchanging condition, a new one otherwise ('')."""
+        if not text:
+            return self.fresh()
+        if text not in self._branch_ids:
+            self._branch_ids[text] = self.fresh()
+        return self._branch_ids[text]
+
+    # -- writes that a branch can take back --------------------------------------------------------------------------
+
+    def put(self, where: dict[Any, Any], key: Any, value: Any) -> None:
+        self.journal.append((where, key, where.get(key, _MISSING)))
+        where[key] = value
+
+    def set_mode(self, mode: Mode) -> None:
+        self.put(self.state, "mode", mode)
+
+    def _rewind(self, mark: int) -> dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]]:
+        """Take back every write since `mark`; gives what each place held at the end."""
+        writes: dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]] = {}
+        for where, key, _ in self.journal[mark:]:
+            if key in where:
+                writes[(id(where), key)] = (where, key, where[key])
+        for where, key, old in reversed(self.journal[mark:]):
+            if old is _MISSING:
+                where.pop(key, None)
+            else:
+                where[key] = old
+        del self.journal[mark:]
+        return writes
+
+    def fork(self, branch: int, arms: Sequence[tuple[int, Thunk]]) -> str | None:
+        """Read every arm from the same state and join their writes; the status is that of all arms, or None."""
+        outcomes = []
+        for arm, thunk in arms:
+            self.arms.append((branch, arm))
+            mark = len(self.journal)
+            status = thunk()
+            outcomes.append((status, self._rewind(mark)))
+            self.arms.pop()
+        going_on = [writes for status, writes in outcomes if status is None]
+        status = None if going_on else outcomes[0][0]
+        joined = going_on or [writes for status_, writes in outcomes if status_ == "return"]
+        returned = [] if not going_on else [writes for status_, writes in outcomes if status_ == "return"]
+        self._join(joined, returned)
+        return status
+
+    def _join(self, joined: list[dict[Any, Any]], returned: list[dict[Any, Any]]) -> None:
+        env = id(self.frame.env)
+        for place in dict.fromkeys(place for writes in [*joined, *returned] for place in writes):
+            having = [writes for writes in joined if place in writes]
+            if place[0] != env:
+                having += [writes for writes in returned if place in writes]
+            if not having:
+                continue
+            where, key, _ = having[0][place]
+            values = [writes[place][2] for writes in having]
+            if len(having) < len(joined) and key in where:
+                values.append(where[key])
+            self.put(where, key, self.join(values))
+
+    def join(self, values: list[Any]) -> Any:
+        if all(isinstance(value, Mode) for value in values):
+            return values[0] if all(value == values[0] for value in values) else Mode(None, "unknown")
+        distinct = list({id(value): value for value in values}.values())
+        tensors = [value for value in distinct if isinstance(value, Tensor)]
+        if len(tensors) > 1:
+            merged = self.tensor("join", tensors, None, sure=True)
+            distinct = [merged, *(value for value in distinct if not isinstance(value, Tensor))]
+        return union(distinct)
+
+    # -- the gradient map --------------------------------------------------------------------------------------------
+
+    def node_of(self, value: Value) -> int | None:
+        if isinstance(value, (Tensor, Data)):
+            return value.node
+        if isinstance(value, Param):
+            if value.node is None:
+                value.node = self.map.node(
+                    Kind.PARAMETER, value.label or value.name, place=value.spot, trainable=value.born
+                )
+                self.story.of_node[value.node] = value
+            return value.node
+        return None
+
+    def tensor(
+        self,
+        name: str,
+        sources: Sequence[Value],
+        node: cst.CSTNode | None,
+        cut: Cut | None = None,
+        *,
+        sure: bool = True,
+    ) -> Tensor:
+        """A new value on the map, computed from `sources` in the grad mode in force."""
+        spot = self.spot(node) if node is not None else None
+        new = self.map.node(Kind.VALUE, name, place=spot)
+        mode = self.mode
+        if cut is None and mode.flag is False and mode.spot is not None and name != "join":
+            cause = Cause.INFERENCE_MODE if mode.kind == "inference_mode" else Cause.NO_GRAD
+            cut = Cut(cause, mode.spot, mode.text, scope=spot)
+        inference = spot if mode.kind == "inference_mode" and name != "join" else None
+        for source in dict.fromkeys(t for value in sources for t in tensors_in(value)):
+            origin = self.node_of(source)
+            if origin is not None:
+                self.map.edge(origin, new, cut, sure=sure)
+            if name == "join" and isinstance(source, Tensor):
+                inference = inference or source.inference
+        return Tensor(new, inference=inference, spot=spot)
+
+    def input(self, name: str, node: cst.CSTNode, *, leaf: bool = False) -> Tensor:
+        spot = self.spot(node)
+        inference = spot if self.mode.kind == "inference_mode" else None
+        return Tensor(
+            self.map.node(Kind.INPUT, name, place=spot, trainable=leaf), leaf=leaf, spot=spot, inference=inference
+        )
+
+    def data(self, name: str, node: cst.CSTNode) -> Data:
+        spot = self.spot(node)
+        return Data(self.map.node(Kind.INPUT, name, place=spot, trainable=False), spot, name)
+
+    # -- grad mode ---------------------------------------------------------------------------------------------------
+
+    def within(self, mode: Mode, how: str, body: Thunk) -> str | None:
+        before = self.state["mode"]
+        self.set_mode(mode)
+        if mode.spot:
+            self.emit(ModeChange, mode.spot, mode, how)
+        status = body()
+        self.set_mode(before)
+        return status
+
+    def escape(self, values: Sequence[Value]) -> None:
+        """Modules handed to code that cannot be read: anything may happen to them there."""
+        for value in values:
+            for option in value.options if isinstance(value, Union) else (value,):
+                if isinstance(option, Instance):
+                    option.escaped = True
+
+    def unknown(self) -> Value:
+        return UNKNOWN

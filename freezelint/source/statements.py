@@ -1,0 +1,345 @@
+"""Reading statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+
+from freezelint.source import calls, library, objects
+from freezelint.source.expressions import evaluate, iterate, truth
+from freezelint.source.project import FunctionInfo, ModuleInfo, class_info, dotted, imported
+from freezelint.source.reader import Reader
+from freezelint.source.story import Autocast, Mode, Statement
+from freezelint.source.values import (
+    UNKNOWN,
+    Cls,
+    Const,
+    Context_,
+    Data,
+    Dict,
+    External,
+    Func,
+    Instance,
+    Partial,
+    Seq,
+    Tensor,
+    Union,
+    Value,
+)
+from freezelint.source.values import Project as ProjectModule
+
+
+def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | None:
+    statements = body.body if isinstance(body, cst.BaseSuite) else body
+    for statement in statements:
+        if isinstance(statement, (cst.SimpleStatementLine, cst.SimpleStatementSuite)):
+            status = block(reader, statement.body)
+        else:
+            reader.tick()
+            handler = STATEMENTS.get(type(statement))
+            status = handler(reader, statement) if handler else None
+        if status:
+            return status
+    return None
+
+
+def expression(reader: Reader, node: cst.Expr) -> str | None:
+    value = evaluate(reader, node.value)
+    reader.emit(Statement, node.value, node.value, value)
+    if isinstance(node.value, cst.Call) and dotted(node.value.func) in ("sys.exit", "exit", "quit", "os._exit"):
+        return "raise"
+    return None
+
+
+def assign(reader: Reader, node: cst.Assign) -> str | None:
+    value = evaluate(reader, node.value)
+    for target in node.targets:
+        bind(reader, target.target, value, node.value)
+    return None
+
+
+def annotated(reader: Reader, node: cst.AnnAssign) -> str | None:
+    if node.value is not None:
+        bind(reader, node.target, evaluate(reader, node.value), node.value)
+    return None
+
+
+def augmented(reader: Reader, node: cst.AugAssign) -> str | None:
+    old, value = evaluate(reader, node.target), evaluate(reader, node.value)
+    if isinstance(old, Seq) and isinstance(node.operator, cst.AddAssign):
+        old.items += value.items if isinstance(value, Seq) else objects.elements(reader, value, node)
+        old.open = old.open or not isinstance(value, Seq)
+        return None
+    held = isinstance(old, Tensor) and isinstance(node.target, (cst.Name, cst.Subscript, cst.Attribute))
+    new = calls.arithmetic(reader, node, [old, value], type(node.operator).__name__)
+    if held and isinstance(node.target, cst.Subscript):
+        return None
+    bind(reader, node.target, new, node.value)
+    return None
+
+
+def bind(reader: Reader, target: cst.CSTNode, value: Value, value_node: cst.BaseExpression | None = None) -> None:
+    """Assign a value to a name, attribute, element or pattern of them."""
+    if isinstance(target, cst.Name):
+        bind_name(reader, target.value, value)
+    elif isinstance(target, cst.Attribute):
+        owner = evaluate(reader, target.value)
+        objects.set_attribute(reader, owner, target.attr.value, value, target, value_node)
+    elif isinstance(target, cst.Subscript):
+        objects.set_item(reader, evaluate(reader, target.value), target, value)
+    elif isinstance(target, (cst.Tuple, cst.List)):
+        unpack(reader, target, value, value_node)
+    elif isinstance(target, cst.StarredElement):
+        bind(reader, target.value, value, value_node)
+
+
+def bind_name(reader: Reader, name: str, value: Value) -> None:
+    frame = reader.frame.nonlocals.get(name, reader.frame)
+    if isinstance(value, Instance) and not value.name:
+        value.name = name
+    if isinstance(value, objects.NAMED) and not value.name:
+        value.name = name
+    reader.put(frame.env, name, value)
+
+
+def unpack(
+    reader: Reader, target: cst.Tuple | cst.List, value: Value, value_node: cst.BaseExpression | None = None
+) -> None:
+    places = [element for element in target.elements]
+    starred = next((i for i, e in enumerate(places) if isinstance(e, cst.StarredElement)), None)
+    parts = objects.parts(reader, value, len(places), target, starred)
+    nodes: list[cst.BaseExpression | None] = [None] * len(places)
+    if isinstance(value_node, (cst.Tuple, cst.List)) and len(value_node.elements) == len(places):
+        nodes = [element.value for element in value_node.elements]
+    for element, part, node in zip(places, parts, nodes):
+        bind(reader, element.value, part, node)
+
+
+def if_statement(reader: Reader, node: cst.If) -> str | None:
+    known, identity, negated = truth(reader, node.test)
+
+    def body() -> str | None:
+        return block(reader, node.body)
+
+    def other() -> str | None:
+        if node.orelse is None:
+            return None
+        return if_statement(reader, node.orelse) if isinstance(node.orelse, cst.If) else block(reader, node.orelse.body)
+
+    if known is not None:
+        return body() if known else other()
+    narrowed = objects.narrow(reader, node.test)
+
+    def narrowed_body() -> str | None:
+        for name, value in narrowed:
+            reader.put(reader.frame.env, name, value)
+        return body()
+
+    first, second = (1, 0) if negated else (0, 1)
+    return reader.fork(reader.branch_id(identity), [(first, narrowed_body), (second, other)])
+
+
+def for_loop(reader: Reader, node: cst.For) -> str | None:
+    iterable = evaluate(reader, node.iter)
+    items, exact = iterate(reader, iterable, node.iter)
+    identity = reader.fresh()
+    passes: list[Value] = items if exact or len(reader.loops) >= 3 else (items * 2 if len(items) == 1 else items)
+    for number, item in enumerate(passes):
+        reader.loops.append((identity, number))
+        bind(reader, node.target, item)
+        status = block(reader, node.body)
+        reader.loops.pop()
+        if status in ("return", "raise") and (exact or number):
+            return status if status == "return" else None
+        if status in ("break", "return", "raise"):
+            break
+    return block(reader, node.orelse.body) if node.orelse else None
+
+
+def while_loop(reader: Reader, node: cst.While) -> str | None:
+    known, _, _ = truth(reader, node.test)
+    if known is False:
+        return None
+    identity = reader.fresh()
+    for number in range(2 if len(reader.loops) < 3 else 1):
+        reader.loops.append((identity, number))
+        status = block(reader, node.body)
+        reader.loops.pop()
+        if status == "return" and number:
+            return status
+        if status in ("break", "return", "raise"):
+            break
+        if number == 0:
+            truth(reader, node.test)
+    return None
+
+
+def with_block(reader: Reader, node: cst.With, first: int = 0) -> str | None:
+    """Enter the managers one by one, from `first`, then read the body."""
+    if first == len(node.items):
+        return block(reader, node.body)
+    item = node.items[first]
+    manager = evaluate(reader, item.item)
+    target = item.asname.name if item.asname else None
+
+    def rest() -> str | None:
+        return with_block(reader, node, first + 1)
+
+    if isinstance(manager, Union):
+        contexts = [option for option in manager.options if isinstance(option, Context_)]
+        if contexts:
+            mode = Mode(None, "unknown", reader.spot(item.item), reader.frame.file.code(item.item))
+            return reader.within(mode, "block", rest)
+    if isinstance(manager, Context_):
+        return enter(reader, manager, rest)
+    if isinstance(manager, Func) and manager.info.decorated("contextmanager"):
+        return calls.with_generator(reader, manager, [], {}, item.item, target, rest)
+    if isinstance(manager, Partial) and isinstance(manager.function, Func):
+        return calls.with_generator(
+            reader, manager.function, manager.args, manager.kwargs, item.item, target, rest
+        )
+    if isinstance(manager, Instance) and not manager.is_module and manager.cls:
+        entered = objects.call_method(reader, manager, "__enter__", [], {}, item.item)
+        if target is not None:
+            bind(reader, target, entered if entered is not None else manager)
+        status = rest()
+        objects.call_method(reader, manager, "__exit__", [Const(None)] * 3, {}, item.item)
+        return status
+    if target is not None:
+        bind(reader, target, manager)
+    return rest()
+
+
+def enter(reader: Reader, manager: Context_, rest: object) -> str | None:
+    assert callable(rest)
+    if manager.kind == "autocast":
+        reader.autocasts.append(manager)
+        reader.emit(Autocast, manager.spot, True, manager, manager.cache)
+        status: str | None = rest()
+        reader.autocasts.pop()
+        reader.emit(Autocast, manager.spot, False, manager, manager.cache)
+        return status
+    return reader.within(Mode(manager.flag, manager.kind, manager.spot, manager.text), "block", rest)
+
+
+def try_block(reader: Reader, node: cst.Try) -> str | None:
+    def body() -> str | None:
+        status = block(reader, node.body)
+        return block(reader, node.orelse.body) if node.orelse and status is None else status
+
+    handlers = [(i + 1, _handler(reader, handler)) for i, handler in enumerate(node.handlers)]
+    status = reader.fork(reader.fresh(), [(0, body), *handlers]) if handlers else body()
+    if node.finalbody:
+        final = block(reader, node.finalbody.body)
+        status = final or status
+    return status
+
+
+def _handler(reader: Reader, handler: cst.ExceptHandler):  # type: ignore[no-untyped-def]
+    def read() -> str | None:
+        if handler.name and isinstance(handler.name.name, cst.Name):
+            reader.put(reader.frame.env, handler.name.name.value, UNKNOWN)
+        return block(reader, handler.body)
+
+    return read
+
+
+def match_statement(reader: Reader, node: cst.Match) -> str | None:
+    evaluate(reader, node.subject)
+    arms = [(i, lambda case=case: block(reader, case.body)) for i, case in enumerate(node.cases)]
+    return reader.fork(reader.fresh(), [*arms, (len(arms), lambda: None)])
+
+
+def function(reader: Reader, node: cst.FunctionDef) -> str | None:
+    info = calls.local_function(reader, node)
+    value: Value = Func(info, env=reader.frame if reader.frame.info else None)
+    for parameter in (*node.params.params, *node.params.kwonly_params):
+        if parameter.default is not None and reader.frame.info is not None:
+            assert isinstance(value, Func)
+            value.defaults[parameter.name.value] = evaluate(reader, parameter.default)
+    for decorator in node.decorators:
+        made = evaluate(reader, decorator.decorator)
+        if isinstance(made, Func) and not made.info.decorated("contextmanager"):
+            value = calls.call(reader, made, [value], {}, decorator.decorator) if made.env else value
+    bind_name(reader, node.name.value, value)
+    return None
+
+
+def class_definition(reader: Reader, node: cst.ClassDef) -> str | None:
+    file = reader.frame.file
+    info = file.classes.get(node.name.value)
+    if info is None or info.node is not node:
+        info = class_info(node, file)
+        info.outer = reader.frame
+    bind_name(reader, node.name.value, Cls(info))
+    return None
+
+
+def import_statement(reader: Reader, node: cst.Import | cst.ImportFrom) -> str | None:
+    file = reader.frame.file
+    for name, (module, inner, dots) in imported(node):
+        if name != "*":
+            found = reader.project.imported(file, module, inner, dots)
+            reader.put(reader.frame.env, name, objects.from_project(reader, found, file))
+    return None
+
+
+def return_statement(reader: Reader, node: cst.Return) -> str | None:
+    reader.frame.returns.append(evaluate(reader, node.value) if node.value else Const(None))
+    return "return"
+
+
+def raise_statement(reader: Reader, node: cst.Raise) -> str | None:
+    return "raise"
+
+
+def delete(reader: Reader, node: cst.Del) -> str | None:
+    target = node.target
+    if isinstance(target, cst.Attribute):
+        owner = evaluate(reader, target.value)
+        if isinstance(owner, Instance) and target.attr.value in owner.attrs:
+            reader.put(owner.attrs, target.attr.value, UNKNOWN)
+    return None
+
+
+def assertion(reader: Reader, node: cst.Assert) -> str | None:
+    evaluate(reader, node.test)
+    return None
+
+
+def declare(reader: Reader, node: cst.Global | cst.Nonlocal) -> str | None:
+    for item in node.names:
+        name = item.name.value
+        frame = reader.module_frames.get(reader.frame.file.path, reader.frames[0])
+        if isinstance(node, cst.Nonlocal) and reader.frame.parent is not None:
+            frame = reader.frame.parent
+        reader.frame.nonlocals[name] = frame
+    return None
+
+
+STATEMENTS = {
+    cst.Expr: expression,
+    cst.Assign: assign,
+    cst.AnnAssign: annotated,
+    cst.AugAssign: augmented,
+    cst.If: if_statement,
+    cst.For: for_loop,
+    cst.While: while_loop,
+    cst.With: with_block,
+    cst.Try: try_block,
+    cst.TryStar: try_block,
+    cst.Match: match_statement,
+    cst.FunctionDef: function,
+    cst.ClassDef: class_definition,
+    cst.Import: import_statement,
+    cst.ImportFrom: import_statement,
+    cst.Return: return_statement,
+    cst.Raise: raise_statement,
+    cst.Del: delete,
+    cst.Assert: assertion,
+    cst.Global: declare,
+    cst.Nonlocal: declare,
+    cst.Break: lambda reader, node: "break",
+    cst.Continue: lambda reader, node: "continue",
+}

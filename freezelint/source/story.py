@@ -1,0 +1,286 @@
+"""A story: one reading of a program from an entry point – its timeline of events and its gradient map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import libcst as cst
+
+from freezelint.findings import Location
+from freezelint.gradient_map import GradientMap
+from freezelint.source.values import Instance, Optimizer, Param, Value
+
+if TYPE_CHECKING:
+    from freezelint.source.project import FunctionInfo, ModuleInfo
+
+E = TypeVar("E", bound="Event")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A node of a file; becomes a Location when a finding needs it."""
+
+    file: ModuleInfo
+    node: cst.CSTNode
+
+    def locate(self) -> Location:
+        return self.file.locate(self.node)
+
+    @property
+    def text(self) -> str:
+        return self.file.code(self.node)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spot) and self.node is other.node
+
+    def __hash__(self) -> int:
+        return id(self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """The grad mode in force: True, False, or None where it cannot be told."""
+
+    flag: bool | None = True
+    kind: str = "default"  # no_grad, inference_mode, enable_grad, set_grad_enabled, global
+    spot: Spot | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where in the program an event happens."""
+
+    arms: tuple[tuple[int, int], ...] = ()  # (branch, arm taken)
+    loops: tuple[tuple[int, int], ...] = ()  # (loop, pass)
+    calls: tuple[FunctionInfo, ...] = ()
+    mode: Mode = Mode()
+    autocast: tuple[Any, ...] = ()
+
+    def excludes(self, other: Context) -> bool:
+        """Whether both can not happen in one execution of the same pass."""
+        mine = dict(self.arms)
+        return any(branch in mine and mine[branch] != arm for branch, arm in other.arms)
+
+    def implies(self, other: Context) -> bool:
+        """Whether `other` has surely happened when this happens (it came first, under no other condition)."""
+        return set(other.arms) <= set(self.arms)
+
+
+@dataclass(eq=False, slots=True)
+class Event:
+    spot: Spot
+    context: Context
+    seq: int
+
+
+@dataclass(eq=False, slots=True)
+class AttributeSet(Event):
+    """`target.name = value`."""
+
+    target: Value
+    name: str
+    value: Value
+    old: Value | None
+    node: cst.CSTNode  # the Attribute
+    value_node: cst.BaseExpression | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Statement(Event):
+    """An expression whose result is thrown away."""
+
+    node: cst.BaseExpression
+    value: Value
+
+
+@dataclass(eq=False, slots=True)
+class GradFlag(Event):
+    """requires_grad of parameters set: a freeze (False), an unfreeze (True), or either (None)."""
+
+    target: Value
+    params: list[Param]
+    flag: bool | None
+    via: str  # attribute, requires_grad_, freeze=, …
+
+
+@dataclass(eq=False, slots=True)
+class TensorFlag(Event):
+    """requires_grad of a tensor that is no parameter set, or a tensor made with it."""
+
+    target: Value
+    flag: bool | None
+    via: str
+    node: int | None = None  # of the gradient map, before the call
+    result: Value | None = None
+
+
+@dataclass(eq=False, slots=True)
+class TrainMode(Event):
+    target: Instance
+    flag: bool | None
+    via: str  # train, eval, held
+
+
+@dataclass(eq=False, slots=True)
+class Built(Event):
+    """A module made."""
+
+    module: Instance
+
+
+@dataclass(eq=False, slots=True)
+class Replaced(Event):
+    """An attribute (or element) of a module that held a module or parameter holds another."""
+
+    owner: Value
+    name: str
+    old: Value
+    new: Value
+
+
+@dataclass(eq=False, slots=True)
+class OptimizerBuilt(Event):
+    optimizer: Optimizer
+
+
+@dataclass(eq=False, slots=True)
+class GroupAdded(Event):
+    optimizer: Optimizer
+    params: list[Param]
+
+
+@dataclass(eq=False, slots=True)
+class ZeroGrad(Event):
+    target: Value  # an optimizer or a module
+    set_to_none: bool | None
+    params: list[Param] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class Backward(Event):
+    loss: Value
+    node: int | None  # the loss on the map
+    via: str
+    reached: frozenset[int] = frozenset()
+    loss_spot: Spot | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Step(Event):
+    optimizer: Value
+    params: list[Param] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class ModuleCall(Event):
+    module: Instance
+    args: list[Value]
+    result: Value
+    text: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Loaded(Event):
+    """Weights put into a module."""
+
+    target: Value
+    via: str
+
+
+@dataclass(eq=False, slots=True)
+class Consumed(Event):
+    """An iterator of parameters used up; `before` is the use that had emptied it already."""
+
+    iterator: Any
+    before: Event | None
+    purpose: str
+    empty: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class GradRead(Event):
+    """`.grad` read, or asked for by autograd.grad."""
+
+    target: Value
+    node: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class ModeChange(Event):
+    """Grad mode entered by a block or decorator, or switched for good."""
+
+    mode: Mode
+    how: str  # block, decorator, switch, restore
+
+
+@dataclass(eq=False, slots=True)
+class Checkpointed(Event):
+    """torch.utils.checkpoint: what it runs, on what, and whether it is the reentrant kind."""
+
+    function: Value
+    args: list[Value]
+    reentrant: bool | None
+    params: list[Param]
+    fed: bool  # an argument carries, or may carry, a gradient
+    node: cst.Call | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Autocast(Event):
+    enter: bool
+    block: Any
+    cache: bool = True
+
+
+@dataclass(eq=False, slots=True)
+class Called(Event):
+    """Any other call worth asking about."""
+
+    name: str
+    owner: Value | None
+    args: list[Value]
+    kwargs: dict[str, Value]
+    result: Value
+
+
+class Story:
+    """The timeline and the map of one entry point."""
+
+    def __init__(self, entry: str, file: ModuleInfo) -> None:
+        self.entry = entry
+        self.file = file
+        self.events: list[Event] = []
+        self.map = GradientMap("source")
+        self.modules: list[Instance] = []
+        self.optimizers: list[Optimizer] = []
+        self.parameters: list[Param] = []
+        self.incomplete = False  # the budget ran out, or something central could not be followed
+        self.of_node: dict[int, Param] = {}
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of one type, in order."""
+        return [event for event in self.events if type(event) is kind]
+
+    @property
+    def trains(self) -> bool:
+        return any(isinstance(event, (Backward, Step)) for event in self.events)
+
+    def flag_at(self, param: Param, when: Event | None = None) -> bool | None:
+        """requires_grad of a parameter when an event happens (the end of the story for None); None: cannot tell."""
+        state: bool | None = param.born
+        context = when.context if when else None
+        for seq, flag, made_in, _ in param.flags:
+            if when and seq > when.seq:
+                break
+            if context is not None and context.excludes(made_in):
+                continue
+            if context.implies(made_in) if context else not made_in.arms:
+                state = flag
+            elif flag != state:
+                state = None
+        return state
+
+    def optimised(self, param: Param) -> bool:
+        return any(param is known for optimizer in self.optimizers for known in optimizer.params)

@@ -1,0 +1,58 @@
+"""Which models a file offers to trace: functions that build and freeze, module classes, scripts up to the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import libcst as cst
+
+from freezelint.source.project import FunctionInfo, ModuleInfo
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model to build: `kind` is function, class or script; `qualname` its name in the file, '' for a script."""
+
+    name: str
+    path: str
+    kind: str
+    qualname: str
+    line: int
+
+
+def targets(file: ModuleInfo) -> list[Target]:
+    return [*_functions(file), *_classes(file)]
+
+
+def _functions(file: ModuleInfo) -> Iterator[Target]:
+    for info in file.functions.values():
+        assert isinstance(info.node, cst.FunctionDef)
+        if callable_without_arguments(info.node.params, 0) and _builds(info):
+            line = file.locate(info.node.name).line
+            yield Target(f"{stem(file)}:{info.name}", file.path, "function", info.name, line)
+
+
+def _builds(info: FunctionInfo) -> bool:
+    name = info.name
+    return name.startswith(("build", "make", "create", "setup", "get_model", "load_model")) and "return" in (
+        info.file.code(info.node)
+    )
+
+
+def _classes(file: ModuleInfo) -> Iterator[Target]:
+    for info in file.classes.values():
+        init = info.method("__init__")
+        if info.is_module and info.method("forward") and (
+            init is None or callable_without_arguments(init.node.params, 1)
+        ):
+            yield Target(f"{stem(file)}:{info.name}", file.path, "class", info.name, file.locate(info.node.name).line)
+
+
+def stem(file: ModuleInfo) -> str:
+    return file.path.rsplit("/", 1)[-1].removesuffix(".py")
+
+
+def callable_without_arguments(params: cst.Parameters, skip: int) -> bool:
+    needed = [p for p in (*params.posonly_params, *params.params)[skip:] if p.default is None]
+    return not needed and all(p.default is not None for p in params.kwonly_params)

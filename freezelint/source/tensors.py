@@ -1,0 +1,125 @@
+"""What methods do to a tensor's gradient."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from freezelint.gradient_map import Cause, Cut, Kind
+from freezelint.source import library, objects, training
+from freezelint.source.reader import Reader
+from freezelint.source.story import TensorFlag
+from freezelint.source.values import FALSE, UNKNOWN, Const, Data, Param, Seq, Tensor, Value
+
+SEVERAL = frozenset("chunk split unbind tensor_split".split())
+PAIRS = frozenset("max min sort topk kthvalue median mode cummax cummin".split())
+
+
+def method(
+    reader: Reader, owner: Value, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    """`tensor.name(...)`."""
+    if name == "backward":
+        training.backward(reader, owner, node, "backward")
+        return UNKNOWN
+    if name in ("requires_grad_", "requires_grad"):
+        return requires_grad_(reader, owner, args, kwargs, node)
+    if name in library.NO_TENSOR:
+        return UNKNOWN
+    if name in library.FRESH:
+        return reader.input(name, node)
+    cut = cut_of(reader, name, node)
+    sources = [owner, *args, *kwargs.values()]
+    if name in PAIRS and cut is None:
+        return _pair(reader, owner, name, sources, args, kwargs, node)
+    new = reader.tensor(name, sources, node, cut)
+    if isinstance(owner, Tensor):
+        new.inference = None if name == "clone" and reader.mode.kind != "inference_mode" else new.inference
+        new.literal = owner.literal
+        if name == "detach_" or (name.endswith("_") and not name.endswith("__") and name != "requires_grad_"):
+            owner.node = new.node
+            return owner
+        if name not in ("clone",) and owner.inference and name in VIEWS:
+            new.inference = owner.inference
+    return Seq([new], True, "tuple") if name in SEVERAL else new
+
+
+VIEWS = frozenset(
+    "view reshape flatten unsqueeze squeeze transpose permute t expand narrow select detach unbind chunk split to "
+    "contiguous cpu cuda T float".split()
+)
+
+
+def _pair(
+    reader: Reader,
+    owner: Value,
+    name: str,
+    sources: list[Value],
+    args: list[Value],
+    kwargs: dict[str, Value],
+    node: cst.CSTNode,
+) -> Value:
+    """max, min, sort, topk … give values and indices when a dimension is named."""
+    whole = name in ("max", "min", "median") and not args and "dim" not in kwargs
+    values = reader.tensor(name, sources, node)
+    if whole or (args and isinstance(args[0], Tensor)):
+        return values
+    cut = Cut(Cause.NON_DIFFERENTIABLE, reader.spot(node), f"the indices of `.{name}()`")
+    return Seq([values, reader.tensor("indices", sources, node, cut)], kind="tuple")
+
+
+def cut_of(reader: Reader, name: str, node: cst.CSTNode) -> Cut | None:
+    spot = reader.spot(node)
+    text = f"`.{name}()`"
+    if name in library.CUTS:
+        return Cut(Cause(library.CUTS[name]), spot, text)
+    if name in library.NON_DIFFERENTIABLE:
+        return Cut(Cause.NON_DIFFERENTIABLE, spot, text)
+    if name in library.ZERO_GRADIENT:
+        return Cut(Cause.ZERO_GRADIENT, spot, text)
+    return None
+
+
+def requires_grad_(
+    reader: Reader, owner: Value, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    given = args[0] if args else kwargs.get("requires_grad", Const(True))
+    objects.set_requires_grad(reader, owner, given, "requires_grad_", node)
+    return owner
+
+
+def data_method(
+    reader: Reader, owner: Data, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    """A method of a batch: data stays data."""
+    if name == "requires_grad_":
+        flag = FALSE not in (args[0] if args else kwargs.get("requires_grad"),)
+        made = reader.input(owner.name or "input", node, leaf=flag)
+        reader.map.edge(owner.node, made.node)
+        reader.emit(TensorFlag, node, owner, flag, "requires_grad_", made.node, made)
+        return made
+    if name in library.NO_TENSOR:
+        return UNKNOWN
+    if name == "items":
+        return Seq([Seq([UNKNOWN, Data(owner.node, owner.spot, owner.name)], kind="tuple")], True)
+    held = [v for v in (*args, *kwargs.values()) if isinstance(v, (Tensor, Param))]
+    if held:
+        return reader.tensor(name, [owner, *held], node)
+    if name == "backward":
+        training.backward(reader, owner, node, "backward")
+        return UNKNOWN
+    return Data(owner.node, owner.spot, owner.name)
+
+
+def literal_tensor(reader: Reader, name: str, values: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Tensor:
+    """A creator of torch: `torch.zeros(...)`, `torch.randn(..., requires_grad=True)`."""
+    wanted = kwargs.get("requires_grad")
+    leaf = wanted is not None and wanted != FALSE
+    new = reader.input(name, node, leaf=leaf)
+    new.literal = all(isinstance(v, Const) or (isinstance(v, Seq)) for v in values) and name in (
+        "tensor", "zeros", "zeros_like", "ones", "full", "FloatTensor", "Tensor", "as_tensor",
+    )  # fmt: skip
+    if leaf:
+        flag = True if isinstance(wanted, Const) else None
+        reader.emit(TensorFlag, node, new, flag, "requires_grad=", new.node, new)
+    assert reader.map.nodes[new.node].kind is Kind.INPUT
+    return new
