@@ -25,6 +25,7 @@ def digest(monitor: Monitor) -> dict[str, Any]:
         "backwards": sum(event.kind == "backward" for event in ledger.backwards),
         "map": MapBuilder(monitor).build(),
         "facts": unique([*flags(monitor), *course(monitor), *owners(monitor), *inputs(monitor)]),
+        "parameters": parameters(monitor),
         "seen": [[path, cell, sorted(lines)] for (path, cell), lines in monitor.places.seen.items()],
     }
 
@@ -36,3 +37,22 @@ def device(monitor: Monitor) -> str:
             if tensor is not None:
                 return str(tensor.device)
     return "cpu"
+
+
+def parameters(monitor: Monitor) -> list[dict[str, Any]]:
+    """Every named parameter, and what became of it over the steps."""
+    return [
+        {
+            "name": leaf.name,
+            "elements": leaf.numel,
+            "trainable": leaf.wanted,
+            "optimizers": len(leaf.optimizers),
+            "steps_with_gradient": leaf.had_gradient,
+            "steps_with_zero_gradient": leaf.zero_gradient,
+            "steps_without_gradient": leaf.no_gradient,
+            "moved_while_frozen": leaf.moved_frozen,
+            "place": list(leaf.place) if leaf.place else None,
+        }
+        for leaf in monitor.ledger.leaves.values()
+        if leaf.is_parameter and leaf.name
+    ]

@@ -192,7 +192,9 @@ class Monitor(Scopes):
         nodes = [self.root_node(root) for root in roots]
         found: dict[int, Leaf] = {}
         for root in roots:
-            for variable in leaves(root.grad_fn) if root.grad_fn is not None else ([root] if root.requires_grad else []):
+            for variable in (
+                leaves(root.grad_fn) if root.grad_fn is not None else ([root] if root.requires_grad else [])
+            ):
                 leaf = self.ledger.leaf(variable)
                 if leaf is not None:
                     found[id(leaf)] = leaf
@@ -215,9 +217,7 @@ class Monitor(Scopes):
         self.ledger.backwards.append(event)
         return event
 
-    def run_backward(
-        self, roots: list[Tensor], kind: str, inputs: list[Tensor] | None, run: Callable[[], Any]
-    ) -> Any:
+    def run_backward(self, roots: list[Tensor], kind: str, inputs: list[Tensor] | None, run: Callable[[], Any]) -> Any:
         if self.flow.quiet:
             return run()
         event = self.backward(roots, kind, inputs)

@@ -34,15 +34,23 @@ def attributes(monitor: Monitor) -> Iterator[Fact]:
             live = [leaf for leaf in below(entry) if leaf.requires_grad != bool(event["value"]) or leaf.wanted]
             harmed = [leaf for leaf in live if bool(event["value"]) != leaf.requires_grad]
             yield fact(
-                kind, event["place"], entry.name or entry.type, text=f"{event['name']} = {event['value']}",
-                parameters=len(harmed), elements=size(harmed), trained=sum(leaf.had_gradient > 0 for leaf in harmed),
+                kind,
+                event["place"],
+                entry.name or entry.type,
+                text=f"{event['name']} = {event['value']}",
+                parameters=len(harmed),
+                elements=size(harmed),
+                trained=sum(leaf.had_gradient > 0 for leaf in harmed),
             )
         elif event["kind"] == "misspelt":
             leaf: Leaf | None = event["leaf"]
             harmed = leaf is not None and leaf.requires_grad != bool(event["value"])
             yield fact(
-                "misspelt", event["place"], (leaf.name if leaf else "") or "a tensor",
-                text=f"{event['name']} = {event['value']}", parameters=int(harmed),
+                "misspelt",
+                event["place"],
+                (leaf.name if leaf else "") or "a tensor",
+                text=f"{event['name']} = {event['value']}",
+                parameters=int(harmed),
                 trained=int(harmed and leaf is not None and leaf.had_gradient > 0),
             )
 
@@ -54,7 +62,10 @@ def temporaries(monitor: Monitor) -> Iterator[Fact]:
         leaf: Leaf | None = event["leaf"]
         if leaf is not None and leaf.requires_grad != bool(event["value"]):
             yield fact(
-                "temporary", event["place"], leaf.name or "a parameter", text=event["text"],
+                "temporary",
+                event["place"],
+                leaf.name or "a parameter",
+                text=event["text"],
                 trained=int(leaf.had_gradient > 0),
             )
 
@@ -71,7 +82,10 @@ def undone(ledger: Ledger) -> Iterator[Fact]:
             last_freeze = next((flag for flag in reversed(before[:-1]) if flag.value is False), None)
             if last_freeze is not None and before[-2] is last_freeze and last_freeze.place != before[-1].place:
                 yield fact(
-                    "freeze_undone", before[-1].place, leaf.name, text="set back",
+                    "freeze_undone",
+                    before[-1].place,
+                    leaf.name,
+                    text="set back",
                     related=[(last_freeze.place, "frozen here")],
                 )
         if not leaf.wanted and leaf.reached == 0 and frozen_at(leaf) and leaf.writes:
@@ -84,7 +98,10 @@ def redrawn(leaf: Leaf) -> Iterator[Fact]:
     last = leaf.writes[-1]
     if last.value == "init" and loads and loads[-1].seq < last.seq and not leaf.requires_grad:
         yield fact(
-            "freeze_undone", last.place, leaf.name, text="drawn anew",
+            "freeze_undone",
+            last.place,
+            leaf.name,
+            text="drawn anew",
             related=[(loads[-1].place, "its weights were loaded here")],
         )
 
@@ -134,8 +151,12 @@ def norms(ledger: Ledger) -> Iterator[Fact]:
         if freeze is None or moved_by_hand(mine):
             place = entry.drift_at
         yield fact(
-            "norm_drift", place, entry.name, related=[(freeze, "its weights are frozen here")],
-            forwards=entry.frozen_drift, moved=entry.drift,
+            "norm_drift",
+            place,
+            entry.name,
+            related=[(freeze, "its weights are frozen here")],
+            forwards=entry.frozen_drift,
+            moved=entry.drift,
         )
 
 
@@ -149,13 +170,21 @@ def stepped(ledger: Ledger) -> Iterator[Fact]:
         for leaf in opt.leaves:
             if leaf.moved_frozen > 0:
                 yield fact(
-                    "frozen_stepped", frozen_at(leaf) or opt.step_at, leaf.name, text=opt.type,
-                    related=[(opt.step_at, "stepped here")], moved=leaf.moved_frozen,
+                    "frozen_stepped",
+                    frozen_at(leaf) or opt.step_at,
+                    leaf.name,
+                    text=opt.type,
+                    related=[(opt.step_at, "stepped here")],
+                    moved=leaf.moved_frozen,
                 )
             elif leaf.moved_masked > 0:
                 yield fact(
-                    "mask_stepped", leaf.masked[-1], leaf.name, text=opt.type,
-                    related=[(opt.step_at, "stepped here")], moved=leaf.moved_masked,
+                    "mask_stepped",
+                    leaf.masked[-1],
+                    leaf.name,
+                    text=opt.type,
+                    related=[(opt.step_at, "stepped here")],
+                    moved=leaf.moved_masked,
                 )
 
 
@@ -181,7 +210,19 @@ def not_a_norm(entry: Mod) -> bool:
     return any(part.own and not part.norm for part in entry.parts)
 
 
-_ON_PURPOSE = ("random", "rand_", "fourier", "rff", "fixed", "noise", "target", "hash", "sketch", "reservoir", "position")
+_ON_PURPOSE = (
+    "random",
+    "rand_",
+    "fourier",
+    "rff",
+    "fixed",
+    "noise",
+    "target",
+    "hash",
+    "sketch",
+    "reservoir",
+    "position",
+)
 
 
 def random_features(ledger: Ledger) -> Iterator[Fact]:
@@ -189,9 +230,16 @@ def random_features(ledger: Ledger) -> Iterator[Fact]:
     drawn = [
         leaf
         for leaf in ledger.leaves.values()
-        if leaf.is_parameter and leaf.ref() is not None and not leaf.wanted and not leaf.requires_grad
-        and frozen_at(leaf) and leaf.owner is not None and leaf.owner.calls and leaf.numel > 1
-        and leaf.writes and all(write.value == "init" for write in leaf.writes)
+        if leaf.is_parameter
+        and leaf.ref() is not None
+        and not leaf.wanted
+        and not leaf.requires_grad
+        and frozen_at(leaf)
+        and leaf.owner is not None
+        and leaf.owner.calls
+        and leaf.numel > 1
+        and leaf.writes
+        and all(write.value == "init" for write in leaf.writes)
     ]
     for top, members in maximal(drawn, {id(leaf) for leaf in ledger.leaves.values() if untouched(leaf)}):
         if top is None or not any(len(leaf.shape) > 1 for leaf in members):
@@ -217,8 +265,13 @@ def optimizer_groups(ledger: Ledger) -> Iterator[Fact]:
             yield fact("zero_lr", opt.place, named(zero, *tops(zero)), parameters=len(zero), elements=size(zero))
         frozen = [leaf for leaf in opt.frozen_at_start if not leaf.wanted and leaf.reached == 0]
         if frozen and len(frozen) < len(opt.leaves) and opt.steps > 1:
-            yield fact("frozen_in_optimizer", opt.place, named(frozen, *tops(frozen)), parameters=len(frozen),
-                       elements=size(frozen))
+            yield fact(
+                "frozen_in_optimizer",
+                opt.place,
+                named(frozen, *tops(frozen)),
+                parameters=len(frozen),
+                elements=size(frozen),
+            )
 
 
 def tops(leaves: list[Leaf]) -> list[Any]:

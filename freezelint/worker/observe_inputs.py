@@ -27,5 +27,6 @@ def inputs(monitor: Monitor) -> Iterator[Fact]:
             continue
         if leaf.numel == 1 or leaf.needed or leaf.place is None:
             continue
-        yield fact("wasted_input", leaf.place, leaf.name or "input", text=leaf.via, passes=leaf.reached,
-                   elements=leaf.numel)
+        yield fact(
+            "wasted_input", leaf.place, leaf.name or "input", text=leaf.via, passes=leaf.reached, elements=leaf.numel
+        )

@@ -26,8 +26,14 @@ def unregistered(ledger: Ledger) -> Iterator[Fact]:
         if any(leaf.optimizers for leaf in leaves) or not any(leaf.used for leaf in leaves):
             continue
         place = flag.place or entry.place
-        yield fact("unregistered", place, f"{entry.name or entry.type}.{name}", text=flag.via,
-                   parameters=len(leaves), elements=size(leaves))
+        yield fact(
+            "unregistered",
+            place,
+            f"{entry.name or entry.type}.{name}",
+            text=flag.via,
+            parameters=len(leaves),
+            elements=size(leaves),
+        )
 
 
 def replaced(monitor: Monitor) -> Iterator[Fact]:
@@ -37,12 +43,23 @@ def replaced(monitor: Monitor) -> Iterator[Fact]:
             continue
         entry: Mod = event["module"]
         new = next((leaf for leaf in entry.own if leaf.attribute == event["name"]), None)
-        old = next((leaf for leaf in monitor.ledger.leaves.values()
-                    if leaf is not new and entry in leaf.owners and leaf.attribute == event["name"]), None)
+        old = next(
+            (
+                leaf
+                for leaf in monitor.ledger.leaves.values()
+                if leaf is not new and entry in leaf.owners and leaf.attribute == event["name"]
+            ),
+            None,
+        )
         built = next((opt for opt in monitor.ledger.optimizers if old in opt.leaves and opt.seq < event["seq"]), None)
         if new is not None and built is not None and not new.optimizers:
-            yield fact("replaced_parameter", event["place"], new.name,
-                       related=[(built.place, "the optimizer was built here")], elements=new.numel)
+            yield fact(
+                "replaced_parameter",
+                event["place"],
+                new.name,
+                related=[(built.place, "the optimizer was built here")],
+                elements=new.numel,
+            )
 
 
 def non_leaves(ledger: Ledger) -> Iterator[Fact]:
@@ -56,9 +73,16 @@ def thrown_away(monitor: Monitor) -> Iterator[Fact]:
     stepping = [opt for opt in ledger.optimizers if opt.steps]
     hidden = {id(leaf) for _, _, _, leaves in ledger.hidden for leaf in leaves}
     lone = [
-        leaf for leaf in ledger.leaves.values()
-        if leaf.is_parameter and leaf.reached and not leaf.optimizers and leaf.ref() is not None
-        and leaf.requires_grad and leaf.owner is not None and id(leaf) not in hidden and not used_gradient(leaf)
+        leaf
+        for leaf in ledger.leaves.values()
+        if leaf.is_parameter
+        and leaf.reached
+        and not leaf.optimizers
+        and leaf.ref() is not None
+        and leaf.requires_grad
+        and leaf.owner is not None
+        and id(leaf) not in hidden
+        and not used_gradient(leaf)
     ]
     if not lone or not stepping:
         return
@@ -93,8 +117,15 @@ def inside(leaves: list[Leaf], top: Mod | None, stepping: list[Opt], ledger: Led
     forgotten = bool(late) or (not settled and size(leaves) < held)
     kind = "missing_from_optimizer" if forgotten else "not_optimized"
     text = "late" if late else ""
-    return fact(kind, opt.place, named(leaves, top), text=text, parameters=len(leaves), elements=size(leaves),
-                passes=max(leaf.reached for leaf in leaves))
+    return fact(
+        kind,
+        opt.place,
+        named(leaves, top),
+        text=text,
+        parameters=len(leaves),
+        elements=size(leaves),
+        passes=max(leaf.reached for leaf in leaves),
+    )
 
 
 def nearest(leaves: list[Leaf], stepping: list[Opt]) -> Opt:
@@ -122,11 +153,25 @@ def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Moni
     evals = [flag.place for flag in top.modes if flag.value is False] if top is not None else []
     if downstream:
         place = evals[-1] if evals else (registration(top) if top else leaves[0].place)
-        return fact("not_optimized", place, named(leaves, top), text="judge", parameters=len(leaves),
-                    elements=size(leaves), passes=passes)
+        return fact(
+            "not_optimized",
+            place,
+            named(leaves, top),
+            text="judge",
+            parameters=len(leaves),
+            elements=size(leaves),
+            passes=passes,
+        )
     place = (top.called_at if top else None) or (evals[-1] if evals else leaves[0].place)
-    return fact("teacher_under_grad", place, named(leaves, top), parameters=len(leaves), elements=size(leaves),
-                passes=passes, related=[(evals[-1], "only put in eval() here")] if evals else None)
+    return fact(
+        "teacher_under_grad",
+        place,
+        named(leaves, top),
+        parameters=len(leaves),
+        elements=size(leaves),
+        passes=passes,
+        related=[(evals[-1], "only put in eval() here")] if evals else None,
+    )
 
 
 def consumers(monitor: Monitor, leaves: list[Leaf]) -> list[Node]:
@@ -172,9 +217,15 @@ def other_network(monitor: Monitor) -> Iterator[Fact]:
             mine = {id(leaf) for own in stepped for leaf in own.leaves} - {id(leaf) for leaf in other}
             nodes = [node for node in all_nodes(event.roots) if uses(node, other)]
             if nodes and not any(carries(node, mine, other) for node in nodes):
-                yield fact("other_network", event.place, named(other, group(other)), text="mixed" if mixed else "",
-                           related=[(stepped[0].step_at, "only this step uses the pass")],
-                           parameters=len(other), elements=size(other))
+                yield fact(
+                    "other_network",
+                    event.place,
+                    named(other, group(other)),
+                    text="mixed" if mixed else "",
+                    related=[(stepped[0].step_at, "only this step uses the pass")],
+                    parameters=len(other),
+                    elements=size(other),
+                )
 
 
 def stolen(event: Backward, opt: Opt, ledger: Ledger) -> bool:

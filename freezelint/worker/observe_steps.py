@@ -33,8 +33,12 @@ def zeroed(ledger: Ledger) -> Iterator[Fact]:
             lost = [place for place, leaf in event.discarded if id(leaf) in mine]
             if lost and not event.steppers:
                 yield fact(
-                    "zeroed_before_step", lost[0], opt.type, related=[(event.place, "backward"), (opt.step_at, "step")],
-                    steps=opt.steps, empty_steps=opt.empty_steps,
+                    "zeroed_before_step",
+                    lost[0],
+                    opt.type,
+                    related=[(event.place, "backward"), (opt.step_at, "step")],
+                    steps=opt.steps,
+                    empty_steps=opt.empty_steps,
                 )
                 break
 
@@ -53,8 +57,12 @@ def zeroed_each_time(ledger: Ledger) -> Iterator[Fact]:
             if kept and len(lost) >= len(kept) and len(lost) >= 2 and all(others(event, opt, ledger) for event in lost):
                 where = next(at for at, leaf in lost[0].discarded if id(leaf) in mine or True)
                 yield fact(
-                    "zeroed_each_time", where, opt.type, related=[(place, "backward"), (opt.step_at, "step")],
-                    backwards=len(events), kept=len(kept),
+                    "zeroed_each_time",
+                    where,
+                    opt.type,
+                    related=[(place, "backward"), (opt.step_at, "step")],
+                    backwards=len(events),
+                    kept=len(kept),
                 )
 
 
@@ -83,8 +91,13 @@ def fragile_switch(monitor: Monitor) -> Iterator[Fact]:
         body = function_at(event["place"])
         if isinstance(body, (ast.FunctionDef, ast.AsyncFunctionDef)) and (jump := jumped(body, event["place"][1])):
             path, _, _, _, _, cell = event["place"]
-            yield fact("fragile_switch", event["place"], body.name, text=jump[0],
-                       related=[((path, jump[1], 0, jump[1], 0, cell), "leaves before grad mode is restored")])
+            yield fact(
+                "fragile_switch",
+                event["place"],
+                body.name,
+                text=jump[0],
+                related=[((path, jump[1], 0, jump[1], 0, cell), "leaves before grad mode is restored")],
+            )
 
 
 def jumped(body: ast.FunctionDef | ast.AsyncFunctionDef, line: int) -> tuple[str, int] | None:
@@ -133,5 +146,6 @@ def nothing(monitor: Monitor) -> Iterator[Fact]:
     stepping = [opt for opt in monitor.ledger.optimizers if opt.steps]
     if stepping and all(opt.empty_steps == opt.steps for opt in stepping):
         opt = stepping[0]
-        yield fact("nothing_trains", opt.step_at, opt.type, steps=opt.steps,
-                   wanted=sum(leaf.wanted for leaf in opt.leaves))
+        yield fact(
+            "nothing_trains", opt.step_at, opt.type, steps=opt.steps, wanted=sum(leaf.wanted for leaf in opt.leaves)
+        )

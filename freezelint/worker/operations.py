@@ -43,7 +43,9 @@ _LISTEN = frozenset(
 
 KIND = SimpleNamespace(
     # the input itself comes back when nothing has to change
-    same=frozenset("to cuda cpu contiguous float double half bfloat16 type_as reshape expand_as type requires_grad_".split()),
+    same=frozenset(
+        "to cuda cpu contiguous float double half bfloat16 type_as reshape expand_as type requires_grad_".split()
+    ),
     cuts={
         "detach": "detach",
         "detach_": "detach",

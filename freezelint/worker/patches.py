@@ -213,9 +213,7 @@ class Patches:
                 roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
                 wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
                 given = wanted if not isinstance(inputs, Tensor) else inputs
-                return monitor.run_backward(
-                    roots, "grad", wanted, lambda: original(outputs, given, *args, **kwargs)
-                )
+                return monitor.run_backward(roots, "grad", wanted, lambda: original(outputs, given, *args, **kwargs))
 
             return grad
 

@@ -154,9 +154,7 @@ class Scopes:
             leaf.via = via
             leaf.flags.append(Flag(True, place, via))
             node.detail = leaf
-            self.event(
-                "forced", place, effect=True, node=node, behind=behind, text=via, scalar=result.dim() == 0
-            )
+            self.event("forced", place, effect=True, node=node, behind=behind, text=via, scalar=result.dim() == 0)
         if wants or behind is not None:
             self.flow.bind(result, node)
 
@@ -169,9 +167,11 @@ class Scopes:
             entry.no_grad_at = self.flow.regions[-1].place
 
     def registered(self, owner: nn.Module, name: str, value: Any) -> None:
-        if isinstance(value, (nn.Module, nn.Parameter)) or (
-            isinstance(value, (list, tuple, dict)) and len(value) < 10_000
-        ) or isinstance(value, Tensor):
+        if (
+            isinstance(value, (nn.Module, nn.Parameter))
+            or (isinstance(value, (list, tuple, dict)) and len(value) < 10_000)
+            or isinstance(value, Tensor)
+        ):
             place = self.places.here()
             entry = self.ledger.module(owner, place)
             old = entry.children.get(name)
@@ -179,8 +179,15 @@ class Scopes:
             if old is not None and old.value != id(value):
                 flag.via = "replaced"
                 if isinstance(value, (nn.Module, nn.Parameter)):
-                    self.event("replaced", place, module=entry, name=name, old=old, what=type(value).__name__,
-                               parameter=isinstance(value, nn.Parameter))
+                    self.event(
+                        "replaced",
+                        place,
+                        module=entry,
+                        name=name,
+                        old=old,
+                        what=type(value).__name__,
+                        parameter=isinstance(value, nn.Parameter),
+                    )
             entry.children[name] = flag
             if isinstance(value, nn.Parameter):
                 self.ledger.leaf(value, place)
@@ -240,4 +247,8 @@ class Scopes:
 
 def is_with_block(place: Place) -> bool:
     path, line, cell = place[0], place[1], place[5]
-    return linecache.getline(f"{path}{CELL_MARK}{cell}" if cell else path, line).lstrip().startswith(("with ", "async with"))
+    return (
+        linecache.getline(f"{path}{CELL_MARK}{cell}" if cell else path, line)
+        .lstrip()
+        .startswith(("with ", "async with"))
+    )

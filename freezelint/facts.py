@@ -1,0 +1,120 @@
+"""What a run measured: typed facts with the user's lines, the gradient map it walked, and which lines it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from freezelint.findings import Evidence, Finding, Location, Related, Severity, Verdict
+from freezelint.gradient_map import GradientMap
+
+if TYPE_CHECKING:
+    from freezelint.rule import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing seen at one line. `kind` names it, `subject` is what it is about, `numbers` carry their unit."""
+
+    kind: str
+    place: Location
+    subject: str
+    text: str = ""
+    numbers: dict[str, float] = field(default_factory=dict)
+    related: tuple[Related, ...] = ()
+    device: str = ""
+
+    def report(
+        self, rule: Rule, message: str, detail: str, *, severity: Severity | None = None, **values: object
+    ) -> Finding:
+        """The finding this fact makes on its own, confirmed by itself. `detail` says what was measured."""
+        values = {"subject": self.subject, "text": self.text, **values}
+        finding = rule.report(
+            self.place,
+            message=message,
+            fix="{advice}",
+            severity=severity,
+            subject=self.subject,
+            advice=values.pop("advice", ""),
+            related=tuple((related.location, related.note) for related in self.related),
+            **values,
+        )
+        counted = {key: int(value) if float(value).is_integer() else value for key, value in self.numbers.items()}
+        evidence = Evidence("run", Verdict.CONFIRMED, detail.format(**values, **counted), self.device, self.numbers)
+        return finding.with_evidence(evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter over the run."""
+
+    name: str
+    elements: int
+    trainable: bool  # required a gradient when its optimizer stepped
+    optimizers: int
+    steps_with_gradient: int
+    steps_with_zero_gradient: int
+    steps_without_gradient: int
+    moved_while_frozen: float
+    place: Location | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything one run left behind."""
+
+    name: str
+    device: str
+    torch: str
+    steps: int
+    backwards: int
+    seconds: float
+    stopped: str  # steps, end, timeout, exception
+    map: GradientMap
+    facts: tuple[Fact, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    seen: dict[tuple[str, int | None], frozenset[int]] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    contract: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # patterns of frozen and of trainable names
+
+    def of(self, *kinds: str) -> Iterator[Fact]:
+        return (fact for fact in self.facts if fact.kind in kinds)
+
+    def saw(self, location: Location) -> bool:
+        """Whether any line of a range did something that the monitor could see."""
+        lines = self.seen.get((location.path, location.cell), frozenset())
+        return any(line in lines for line in range(location.line, max(location.end_line, location.line) + 1))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Facts:
+        device = data["device"]
+        return cls(
+            name=data.get("script", ""),
+            device=device,
+            torch=data["torch"],
+            steps=data["steps"],
+            backwards=data["backwards"],
+            seconds=data["seconds"],
+            stopped=data["stopped"],
+            map=GradientMap.from_json(data["map"]),
+            facts=tuple(_fact(item, device) for item in data["facts"]),
+            parameters=tuple(
+                Parameter(**{**item, "place": Location(*item["place"]) if item["place"] else None})
+                for item in data.get("parameters", ())
+            ),
+            seen={(path, cell): frozenset(lines) for path, cell, lines in data["seen"]},
+            error=data.get("error"),
+        )
+
+
+def _fact(item: dict[str, Any], device: str) -> Fact:
+    return Fact(
+        kind=item["kind"],
+        place=Location(*item["place"]),
+        subject=item["subject"],
+        text=item["text"],
+        numbers=item["numbers"],
+        related=tuple(Related(Location(*at), note) for at, note in item["related"]),
+        device=device,
+    )

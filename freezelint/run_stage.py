@@ -1,0 +1,138 @@
+"""The run witness: real optimizer steps, of nominated models or of the user's own script, and what they showed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from freezelint.client import WORKER, WantsPython, Worker, WorkerError, find_python
+from freezelint.facts import Facts
+from freezelint.findings import Finding, Location, Severity
+from freezelint.graph_stage import target_json, told
+
+CODE = "FRZ004"
+GRACE_S = 20.0  # after the soft limit: to come to a stop and leave the facts
+Progress = Callable[[str], None]
+
+
+class RunSettings(WantsPython, Protocol):
+    @property
+    def timeout_s(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def output_format(self) -> str: ...
+    @property
+    def output_file(self) -> Path | None: ...
+
+
+@dataclass
+class RunResult:
+    facts: list[Facts] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+
+
+def verify_targets(
+    targets: Iterable[Any], _found: Sequence[Finding], settings: RunSettings, project_root: Path, progress: Progress
+) -> RunResult:
+    """A few real steps of each target; what could not be run is a note (FRZ004)."""
+    result = RunResult()
+    chosen = [target_json(target) for target in targets]
+    if not chosen:
+        return result
+    python, reason = find_python(settings, project_root)
+    if python is None:
+        result.notes.append(note(reason, Location(str(project_root), 1)))
+        return result
+    options = {"steps": settings.steps, "device": settings.device, "seed": settings.seed}
+    with Worker(python, project_root, settings.timeout_s) as worker:
+        for number, target in enumerate(chosen, 1):
+            progress(f"running {target['name']} ({number} of {len(chosen)})")
+            try:
+                facts = Facts.from_json(worker.call("steps", target=target, **options))
+            except WorkerError as error:
+                at = Location(error.path or target.get("path", str(project_root)), error.line or target.get("line", 1))
+                result.notes.append(note(f"`{target['name']}` was not run: {told(error)}", at))
+                continue
+            contract = (tuple(target.get("frozen", ())), tuple(target.get("trainable", ())))
+            result.facts.append(replace(facts, name=target["name"], contract=contract))
+    return result
+
+
+def run_script(script: str, args: Sequence[str], module: bool, settings: RunSettings, progress: Progress) -> RunResult:
+    """The user's own script under the monitor. Its output goes where it always goes, except under our own report."""
+    result = RunResult()
+    python, reason = find_python(settings, Path.cwd())
+    if python is None:
+        result.notes.append(note(reason, Location(script, 1)))
+        return result
+    progress(f"running {script}")
+    with tempfile.TemporaryDirectory(prefix="freezelint-") as folder:
+        facts = Path(folder) / "facts.json"
+        command = [str(python), str(WORKER), "script", "--facts", str(facts), "--steps", str(settings.steps)]
+        command += ["--timeout", str(settings.timeout_s), *(["--module"] if module else []), script, *args]
+        ended = _run(command, settings)
+        parts = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(Path(folder).glob("facts*.json"))]
+    if not parts:
+        result.notes.append(note(f"`{script}` left no facts: {ended}", Location(script, 1)))
+        return result
+    for data in parts:
+        result.facts.append(Facts.from_json(data))
+    result.notes.extend(_ending(script, result.facts[0]))
+    return result
+
+
+def _run(command: list[str], settings: RunSettings) -> str:
+    """Start the script and wait for it; how it ended, in words."""
+    ours = settings.output_format not in ("text", "full", "concise") and settings.output_file is None
+    process = subprocess.Popen(command, stdout=sys.stderr.fileno() if ours else None, start_new_session=os.name != "nt")
+    try:
+        code = process.wait(timeout=settings.timeout_s + GRACE_S)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        return f"stopped after {settings.timeout_s:g} s"
+    except KeyboardInterrupt:
+        _kill(process)
+        raise
+    if code == -signal.SIGKILL:
+        return "it was killed, most likely for want of memory"
+    return f"it ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError, AttributeError):
+        process.kill()
+    process.wait()
+
+
+def _ending(script: str, facts: Facts) -> list[Finding]:
+    """What the user must know of how the run went: an error of the script's own, or no step at all."""
+    if facts.error is not None:
+        at = Location(*facts.error["place"]) if facts.error.get("place") else Location(script, 1)
+        text = f"`{script}` raised {facts.error['type']} after {facts.steps} steps: {_line(facts.error['text'])}"
+        return [note(text, at)]
+    if not facts.steps:
+        return [note(f"`{script}` made no optimizer step: nothing could be seen of its training", Location(script, 1))]
+    return []
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:200]
+
+
+def note(text: str, location: Location) -> Finding:
+    return Finding(CODE, text, location, Severity.WARNING)
