@@ -127,19 +127,20 @@ def _report(item: Suppression, codes: str, lines: Lines, rest: tuple[str, ...]) 
         )
         edit = Edit(at, head + ", ".join(rest) + ("]" if "[" in directive else ""))
     else:
-        edit = Edit(_whole_comment(at, text, lines), "")
+        edit = _removal(at, text, lines)
     message = f"suppression of {codes} silences nothing" if codes else "suppression comment silences nothing"
     return Finding("FRZ001", message, at, Severity.WARNING, fix=Fix("remove it", (edit,), Safety.SAFE))
 
 
-def _whole_comment(at: Location, text: str, lines: Lines) -> Location:
-    """The directive with the blanks before it; the whole line where nothing else stands on it; words after it stay."""
+def _removal(at: Location, text: str, lines: Lines) -> Edit:
+    """Take the comment away with the blanks before it, and the line where nothing else stands on it; words stay."""
     before, after = text[: at.column], text[at.end_column :]
     if after.strip():
-        return Location(at.path, at.line, at.column, at.line, at.end_column + len(after) - len(after.lstrip(" #")))
+        to = at.end_column + len(after) - len(after.lstrip())
+        return Edit(Location(at.path, at.line, at.column, at.line, to), "" if after.lstrip()[0] == "#" else "# ")
     if not before.strip() and at.line < len(lines.starts):
-        return Location(at.path, at.line, 0, at.line + 1, 0)
-    return Location(at.path, at.line, len(before.rstrip()), at.line, len(text))
+        return Edit(Location(at.path, at.line, 0, at.line + 1, 0), "")
+    return Edit(Location(at.path, at.line, len(before.rstrip()), at.line, len(text)), "")
 
 
 def add_noqa(text: str, findings: Iterable[Finding]) -> str:
