@@ -9,22 +9,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from freezelint import book
 from freezelint.config import Resolver
 from freezelint.findings import Evidence, Finding, Location, Severity, Verdict
 from freezelint.rule import ask, table
-from freezelint.source.discover import shown
 
 if TYPE_CHECKING:
     from freezelint.engine import Check, Outcome
+    from freezelint.facts import Facts
     from freezelint.model_report import ModelReport
+    from freezelint.run_stage import RunResult
 
 Progress = Callable[[str], None]
 STARVATION = frozenset(
     {"FRZ301", "FRZ302", "FRZ303", "FRZ305", "FRZ306"}
 )  # one cause, told under the code that came first
+
+DEVICE_BOUND = frozenset({"FRZ312", "FRZ315"})  # on the CPU a copy or a cast may not happen
 
 
 def witness(found: list[Finding], outcome: Outcome, check: Check, progress: Progress) -> list[Finding]:
@@ -145,29 +148,63 @@ def _note(code: str, text: str) -> Finding:
     return Finding(code, text, Location(".", 1), Severity.HINT)
 
 
-def _after_run(found: list[Finding], result: Any, outcome: Outcome, check: Check) -> list[Finding]:
+def _after_run(found: list[Finding], result: RunResult, outcome: Outcome, check: Check) -> list[Finding]:
     """`found` settled by the facts of a run, refuted ones left out unless they are asked for."""
     checks = table(check.codes(check.settings))
     outcome.runs += len(result.facts)
+    open_before = {id(finding) for finding in found}
     for facts in result.facts:
         seen = check.keep([*ask(checks, facts), *ask(checks, facts.map, facts)])
-        found = merge(found, seen, "run", facts.device)
-        found = [settled(finding, facts) for finding in found]
+        found = merge(_paired(found, seen), seen, "run", facts.device)
+    if result.facts:
+        found = [_settled(finding, result.facts) if id(finding) in open_before else finding for finding in found]
     outcome.refuted = sum(finding.refuted for finding in found)
     if not check.settings.show_refuted:
         found = [finding for finding in found if not finding.refuted]
     return found + check.keep(result.notes)
 
 
-def settled(finding: Finding, facts: Any) -> Finding:
-    """A finding of another witness that the run made no finding of."""
-    if finding.claim is None or any(item.witness == "run" for item in finding.evidence):
+def _paired(found: list[Finding], seen: list[Finding]) -> list[Finding]:
+    """Confirm a finding whose rule the run raised once in the same file, but at the line where the harm showed."""
+    paired = list(found)
+    for later in [item for item in seen if not any(same(known, item) for known in found)]:
+        alike = [n for n, known in enumerate(paired) if _same_file(known, later) and _unseen(known)]
+        if len(alike) == 1 and sum(_same_file(other, later) for other in seen) == 1:
+            known = paired[alike[0]]
+            paired[alike[0]] = replace(known, evidence=known.evidence + later.evidence)
+            seen.remove(later)
+    return paired
+
+
+def _same_file(one: Finding, other: Finding) -> bool:
+    return one.code == other.code and one.location.path == other.location.path
+
+
+def _unseen(finding: Finding) -> bool:
+    return not any(item.witness == "run" for item in finding.evidence)
+
+
+def _settled(finding: Finding, runs: Sequence[Facts]) -> Finding:
+    """A finding that no run made: refuted where its line ran without the harm, else unsettled with the reason."""
+    raised_by = book.witnesses(finding.code)
+    if finding.claim is None or not _unseen(finding) or "run" not in raised_by:
         return finding
-    return finding
+    trained = [facts for facts in runs if facts.steps]
+    watched = [facts for facts in trained if facts.saw(_full(finding.location))]
+    if not trained:
+        reason = "no optimizer step was made"
+    elif not watched:
+        reason = f"line {finding.location.line} did not run"
+    elif finding.code in DEVICE_BOUND and all(facts.device == "cpu" for facts in watched):
+        reason = "it shows on a CUDA device only"
+    elif any(item.verdict is Verdict.CONFIRMED for item in finding.evidence):
+        reason = "the run did not see it"
+    else:
+        steps = sum(facts.steps for facts in watched)
+        detail = f"the line ran, and {steps} {'step' if steps == 1 else 'steps'} showed nothing of it"
+        return finding.with_evidence(Evidence("run", Verdict.REFUTED, detail, watched[0].device, {"steps": steps}))
+    return finding.with_evidence(Evidence("run", Verdict.UNSETTLED, reason, runs[0].device))
 
 
-def spelled(location: Location) -> Location:
-    return replace(location, path=shown(os.path.abspath(location.path)))
-
-
-__all__ = ["Path", "merge", "run_script", "settled", "trace_named", "witness"]
+def _full(location: Location) -> Location:
+    return replace(location, path=os.path.abspath(location.path))
