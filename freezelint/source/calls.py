@@ -362,7 +362,7 @@ def call_instance(
         result = objects.call_method(reader, module, "__call__", args, kwargs, node)
         return result if result is not None else unknown_call(reader, args, kwargs, node)
     values = [*args, *kwargs.values()]
-    seq = reader.emit(ModuleCall, node, module, values, UNKNOWN, reader.frame.file.code(node)[:80])
+    seq = reader.emit(ModuleCall, node, module, values, UNKNOWN)
     result = forward(reader, module, args, kwargs, node)
     for hook in module.hooks:
         changed = call(reader, hook, [module, Seq(list(args), kind="tuple"), result], {}, node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import libcst as cst
@@ -79,8 +80,13 @@ def call(reader: Reader, node: cst.Call) -> Value:
 
 
 def literal(reader: Reader, node: cst.BaseExpression) -> Value:
+    return _literal(node.value)  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=4096)
+def _literal(text: str) -> Value:
     try:
-        return Const(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+        return Const(ast.literal_eval(text))
     except (ValueError, SyntaxError):
         return UNKNOWN
 

@@ -19,7 +19,14 @@ from freezelint.source.targets import Target, targets
 from freezelint.source.values import UNKNOWN, Func, Instance, Value
 
 __all__ = ["Project", "SourceReport", "lint_file", "read_file"]
-BUDGET = 40_000
+BUDGET = 24_000
+STEPS_PER_LINE = 12
+ENTRIES = frozenset("main train fit run forward training_step train_step train_epoch train_one_epoch worker".split())
+# What a body must hold to be worth a story of its own.
+WORDS = (
+    "requir", "no_grad", "inference_mode", "grad_enabled", "detach", "backward", "optim", "zero_grad", "checkpoint",
+    "Parameter", "parameters(", ".data", ".eval(", ".train(", ".item(", ".numpy(", "Variable", "freeze", "autocast",
+)  # fmt: skip
 
 
 @dataclass
@@ -68,18 +75,44 @@ def _ask(checks: dict[type, list[object]], story: Story) -> Iterator[Finding]:  
 
 def read_file(file: ModuleInfo, project: Project) -> Iterator[Story]:
     """The stories that start in a file: its top level, then everything that nothing there has called."""
-    reader = Reader(file, project, file.path, BUDGET)
+    purse = Purse(file)
+    reader = purse.open(Reader(file, project, file.path))
     _guard(reader, lambda: block(reader, file.tree.body))
+    purse.close(reader)
     yield reader.story
     seen = set(reader.seen)
     outer = reader.module_frames[file.path].env
     for info in file.classes.values():
-        methods = [method for method in info.methods.values() if method not in seen]
-        if methods:
-            yield from _class_stories(file, project, info, methods, seen, outer)
+        methods = [method for method in info.methods.values() if method not in seen and speaks(method)]
+        if methods and purse.left > 0:
+            yield _class_story(file, project, info, methods, seen, outer, purse)
     for function in file.functions.values():
-        if function not in seen and function.name != "main" or function not in seen:
-            yield _function_story(file, project, function, seen, outer)
+        if function not in seen and speaks(function) and purse.left > 0:
+            yield _function_story(file, project, function, seen, outer, purse)
+
+
+class Purse:
+    """The steps one file may cost, shared by its stories: a story takes what it needs, none takes all."""
+
+    def __init__(self, file: ModuleInfo) -> None:
+        lines = file.text.count("\n")
+        self.left = STEPS_PER_LINE * lines + (BUDGET if "backward" in file.text or lines < 400 else BUDGET // 8)
+
+    def open(self, reader: Reader) -> Reader:
+        reader.budget = min(self.left, max(BUDGET, self.left // 2))
+        self.left -= reader.budget
+        return reader
+
+    def close(self, reader: Reader) -> None:
+        self.left += max(reader.budget, 0)
+
+
+def speaks(info: FunctionInfo) -> bool:
+    """Whether a function holds anything a rule could ask about; else it is read only where another calls it."""
+    if info.name in ENTRIES:
+        return True
+    text = info.file.body_text(info.name)
+    return any(word in text for word in WORDS) or (info.owner is not None and info.name == "__init__" and "nn." in text)
 
 
 def _guard(reader: Reader, body: object) -> None:
@@ -89,32 +122,39 @@ def _guard(reader: Reader, body: object) -> None:
         reader.story.incomplete = True
 
 
-def _reader(file: ModuleInfo, project: Project, entry: str, outer: dict[str, Value]) -> Reader:
-    reader = Reader(file, project, entry, BUDGET)
+def _reader(file: ModuleInfo, project: Project, entry: str, outer: dict[str, Value], purse: Purse) -> Reader:
+    reader = purse.open(Reader(file, project, entry))
     reader.frames[0].env.update({name: value for name, value in outer.items() if not isinstance(value, Instance)})
     return reader
 
 
 def _function_story(
-    file: ModuleInfo, project: Project, info: FunctionInfo, seen: set[FunctionInfo], outer: dict[str, Value]
+    file: ModuleInfo,
+    project: Project,
+    info: FunctionInfo,
+    seen: set[FunctionInfo],
+    outer: dict[str, Value],
+    purse: Purse,
 ) -> Story:
-    reader = _reader(file, project, info.qualname, outer)
+    reader = _reader(file, project, info.qualname, outer, purse)
     args = unknown_arguments(reader, info, 0)
     _guard(reader, lambda: call_function(reader, Func(info), args, {}, info.node))
+    purse.close(reader)
     seen |= reader.seen
     return reader.story
 
 
-def _class_stories(
+def _class_story(
     file: ModuleInfo,
     project: Project,
     info: ClassInfo,
     methods: list[FunctionInfo],
     seen: set[FunctionInfo],
     outer: dict[str, Value],
-) -> Iterator[Story]:
+    purse: Purse,
+) -> Story:
     """One story with the object made by `__init__`: the engine's loop if it has one, then what is left unread."""
-    reader = _reader(file, project, info.name, outer)
+    reader = _reader(file, project, info.name, outer, purse)
     made: list[Value] = []
 
     def story() -> None:
@@ -129,11 +169,10 @@ def _class_stories(
 
     _guard(reader, story)
     owner = made[0] if made and isinstance(made[0], Instance) else None
-    for method in info.methods.values():
+    for method in methods:
         if method in seen or method in reader.seen or method.name.startswith("__"):
             continue
         static = method.decorated("staticmethod", "classmethod")
-        reader.budget = max(reader.budget, BUDGET // 4)
         args = unknown_arguments(reader, method, 0 if method.decorated("staticmethod") else 1)
         bound = Func(method, None if static else owner)
         given = [UNKNOWN, *args] if static and method.decorated("classmethod") else args
@@ -142,8 +181,9 @@ def _class_stories(
         _guard(reader, lambda bound=bound, given=given, method=method: call_function(  # type: ignore[misc]
             reader, bound, given, {}, method.node
         ))
+    purse.close(reader)
     seen |= reader.seen
-    yield reader.story
+    return reader.story
 
 
 def unknown_arguments(reader: Reader, info: FunctionInfo | None, skip: int) -> list[Value]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from freezelint.findings import Location
 
 MODULE_BASES = ("Module", "LightningModule", "PreTrainedModel", "LightningDataModule")
 _LARGEST_DEPENDENCY = 400_000
+_DEF = re.compile(r"(?:async\s+)?def\s+(\w+)")
 
 
 @dataclass(eq=False)
@@ -116,6 +118,7 @@ class ModuleInfo:
         self.stars: list[tuple[str, int]] = []
         self.assigns: dict[str, cst.BaseExpression] = {}
         self._positions: Mapping[cst.CSTNode, Any] | None = None
+        self._bodies: dict[str, str] | None = None
         self._resolving: set[str] = set()
         self.globals: dict[str, Any] | None = None
         self._collect(self.tree.body)
@@ -166,6 +169,24 @@ class ModuleInfo:
 
     def code(self, node: cst.CSTNode) -> str:
         return self.tree.code_for_node(node).strip()
+
+    def body_text(self, name: str) -> str:
+        """The text of every function of that name in the file, found by indentation: cheap, for a look at its words."""
+        if self._bodies is None:
+            self._bodies = {}
+            open_: list[tuple[int, str, int]] = []
+            lines = self.text.splitlines()
+            for number, line in enumerate([*lines, "end"]):
+                stripped = line.lstrip()
+                if not stripped or stripped[0] in "#)]}":
+                    continue
+                indent = len(line) - len(stripped)
+                while open_ and indent <= open_[-1][0]:
+                    _, known, start = open_.pop()
+                    self._bodies[known] = self._bodies.get(known, "") + "\n".join(lines[start:number])
+                if match := _DEF.match(stripped):
+                    open_.append((indent, match[1], number))
+        return self._bodies.get(name, "")
 
     def resolve(self, name: str) -> ClassInfo | FunctionInfo | ModuleInfo | cst.BaseExpression | str | None:
         """What a dotted top-level name stands for: a project object, an external dotted name, or None."""

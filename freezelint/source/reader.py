@@ -43,11 +43,11 @@ class Frame:
 
 
 class Reader:
-    def __init__(self, file: ModuleInfo, project: Project, entry: str, budget: int = 60_000) -> None:
+    def __init__(self, file: ModuleInfo, project: Project, entry: str) -> None:
         self.project = project
         self.story = Story(entry, file)
         self.map = self.story.map
-        self.budget = budget
+        self.budget = 0
         self.frames: list[Frame] = [Frame(file)]
         self.module_frames: dict[str, Frame] = {file.path: self.frames[0]}
         self.arms: list[tuple[int, int]] = []

@@ -178,7 +178,6 @@ class ModuleCall(Event):
     module: Instance
     args: list[Value]
     result: Value
-    text: str = ""
 
 
 @dataclass(eq=False, slots=True)
