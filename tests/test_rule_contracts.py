@@ -78,7 +78,8 @@ def test_page_is_whole(page: Page) -> None:
     assert set(page.witnesses) <= {"source", "graph", "run"}
     assert not page.about_a_mistake or (page.of("bad") and page.of("good") and page.of("harmed"))
     for block in page.blocks:
-        assert bool(block.marks) == (block.role == "bad"), f"{page.path.name}:{block.line}"
+        marked = block.role == "bad" and not page.code.startswith("FRZ5")  # the contract stands in the settings
+        assert bool(block.marks) == marked, f"{page.path.name}:{block.line}"
         assert {code for _, code in block.marks} <= {page.code}
         assert block.role == "harmed" or page.judge(block)
     names = [(block.role, block.name) for block in page.blocks]
@@ -87,7 +88,8 @@ def test_page_is_whole(page: Page) -> None:
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=lambda page: page.code)
 def test_links_between_pages_lead_somewhere(page: Page) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.path.read_text(encoding="utf-8")):
+    prose = re.sub(r"(?ms)^```.*?^```$", "", page.path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", prose):
         assert (RULES / target).is_file(), target
 
 
