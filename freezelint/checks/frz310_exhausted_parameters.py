@@ -1,19 +1,83 @@
-"""FRZ310: something was used up before."""
+"""FRZ310: an iterator of parameters is walked a second time, and gives nothing."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+import libcst as cst
+
 from freezelint.facts import Facts
-from freezelint.findings import ClaimKind, Finding
+from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
+from freezelint.source.story import Consumed, Event, Story
+from freezelint.source.values import ParamIter
 
 RULE = Rule(
     code="FRZ310",
     name="exhausted-parameters",
-    message="`{target}` was used up before: this use gets no parameters",
+    message="`{target}` was used up {when}: {effect}",
+    fix="make a list of it: `list({made})`",
+    safety=Safety.SAFE,
     claim=ClaimKind.NO_EFFECT,
 )
+
+EFFECT = {
+    "optimizer": "the optimizer gets no parameters",
+    "clip": "no gradient is clipped",
+    "loop": "nothing is left to loop over",
+}
+WALKS = re.compile(r"Adam|SGD|Optim|RMSprop|Lion|Lamb|Adafactor|Shampoo|EMA|MovingAverage|(^|_)(list|tuple|set|ema)$")
+LOOKS = re.compile(r"^(print|type|id|repr|str|isinstance|debug|info|warning|log|hasattr|callable)$")
+
+
+@RULE.on(Consumed)
+def walked_twice(event: Consumed, story: Story) -> Iterator[Finding]:
+    before = event.before
+    iterator = event.iterator
+    if not isinstance(before, Consumed) or not isinstance(iterator, ParamIter) or iterator.spot is None:
+        return
+    if not event.context.implies(before.context) or not _surely_empties(before) or not _wants_elements(event):
+        return
+    if _order_unknown(before, event, story):
+        return
+    made = iterator.spot.text
+    expression = isinstance(iterator.spot.node, cst.BaseExpression)
+    nameless = expression and not iterator.name
+    yield RULE.report(
+        iterator.spot if nameless else event.spot,
+        edits=((iterator.spot, f"list({made})"),) if expression else (),
+        related=((before.spot, "used up here"), *(((event.spot, "empty here"),) if nameless else ())),
+        subject=iterator.name or made,
+        target=iterator.name or made,
+        when="by the pass before" if before.spot == event.spot else f"at line {before.spot.locate().line}",
+        effect=EFFECT.get(event.purpose, "no parameters are left in it"),
+        made=made if expression else "…",
+    )
+
+
+def _called(event: Event) -> str:
+    node = event.spot.node
+    if not isinstance(node, cst.Call):
+        return ""
+    return event.spot.file.code(node.func).split(".")[-1]
+
+
+def _surely_empties(event: Consumed) -> bool:
+    """Code that cannot be read may keep the iterator for later."""
+    return event.purpose != "call" or bool(WALKS.search(_called(event)))
+
+
+def _wants_elements(event: Consumed) -> bool:
+    return event.purpose != "call" or not LOOKS.match(_called(event))
+
+
+def _order_unknown(before: Event, event: Event, story: Story) -> bool:
+    """Two methods of a class that nothing here calls: nobody knows which runs first, or whether both do."""
+    if story.entry not in story.file.classes:
+        return False
+    first, second = before.context.calls[:1], event.context.calls[:1]
+    return first != second and bool(first) and first[0].name != "__init__"
 
 
 @RULE.on(Facts)

@@ -99,10 +99,16 @@ def zip_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value
     columns = []
     for i, value in enumerate(args):
         place = node.args[i].value if isinstance(node, cst.Call) and i < len(node.args) else node
-        columns.append(objects.iterate(reader, value, place))
+        columns.append((value.items, True) if isinstance(value, ParamIter) else objects.iterate(reader, value, place))
     count = min((len(items) for items, _ in columns), default=0)
     rows: list[Value] = [Seq([items[i] for items, _ in columns], kind="tuple") for i in range(count)]
-    made = Seq(rows, open=not all(exact for _, exact in columns), kind="generator")
+    sources = [value for value in args if isinstance(value, ParamIter)]
+    made: Value = Seq(rows, open=not all(exact for _, exact in columns), kind="generator")
+    if sources and objects.params_in(rows):
+        made = ParamIter(rows, spot=reader.spot(node), sources=sources)
+    else:
+        for source in sources:
+            objects.consume(reader, source, node, "loop")
     reader.emit(Called, node, "zip", None, args, kwargs, made)
     return made
 

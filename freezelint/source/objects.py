@@ -363,16 +363,19 @@ def _child(reader: Reader, owner: Instance, key: Value, node: cst.CSTNode, *, sl
 
 def consume(reader: Reader, iterator: ParamIter, node: cst.CSTNode, purpose: str) -> list[Value]:
     """Use an iterator up; a second use of a one-shot iterator gives nothing."""
-    before = None
+    before, empty = None, False
     if iterator.one_shot:
         context = reader.context()
-        before = next((e for e in iterator.used if not context.excludes(e.context)), None)
-    event = reader.emit(Consumed, node, iterator, before, purpose)
+        earlier = [e for e in iterator.used if not context.excludes(e.context)]
+        sure = [e for e in earlier if context.implies(e.context)]
+        read = [e for e in sure if e.purpose != "call"]
+        before, empty = next(iter([*read, *sure, *earlier]), None), bool(read)
+    event = reader.emit(Consumed, node, iterator, before, purpose, empty)
     iterator.used.append(event)
-    for source in iterator.sources:
+    for source in () if empty else iterator.sources:
         if source.one_shot:
             consume(reader, source, node, purpose)
-    return [] if before is not None and context.implies(before.context) else list(iterator.items)
+    return [] if empty else list(iterator.items)
 
 
 def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value], bool]:
@@ -381,7 +384,7 @@ def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value
         return list(value.items) or ([UNKNOWN] if value.open else []), not value.open
     if isinstance(value, ParamIter):
         items = consume(reader, value, node, "loop")
-        return items, not any(isinstance(p, Param) and p.many for p in items)
+        return items, not any(param.many for param in params_in(items) or ())
     if isinstance(value, Dict):
         keys: list[Value] = [Const(key) for key in value.items]
         return [*keys, *([UNKNOWN] if value.rest is not None else [])], value.rest is None

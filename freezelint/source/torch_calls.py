@@ -332,8 +332,9 @@ def partial(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Valu
 
 
 def clip(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
-    if args and isinstance(args[0], ParamIter):
-        objects.consume(reader, args[0], node, "clip")
+    given = args[0] if args else kwargs.get("parameters")
+    if isinstance(given, ParamIter):
+        objects.consume(reader, given, node, "clip")
     reader.emit(Called, node, name, None, args, kwargs, UNKNOWN)
     return UNKNOWN
 

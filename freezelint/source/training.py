@@ -73,7 +73,10 @@ def _take(reader: Reader, new: Optimizer, value: Value, node: cst.CSTNode, depth
             _take(reader, new, item, node, depth)
         new.known = new.known and bool(value.items)
     elif isinstance(value, Dict):
-        _take(reader, new, value.items.get("params", UNKNOWN), node, depth)
+        given = value.items.get("params", UNKNOWN)
+        _take(reader, new, given, node, depth)
+        if isinstance(given, ParamIter):  # torch puts a list in its place
+            value.items["params"] = Seq(list(given.items), spot=given.spot)
     elif isinstance(value, Seq) and depth:
         new.known = new.known and not value.open
         for item in value.items[-1:] if value.kind == "tuple" and len(value.items) == 2 else value.items:
