@@ -26,19 +26,24 @@ class Fact:
     device: str = ""
 
     def report(
-        self, rule: Rule, message: str, detail: str, *, severity: Severity | None = None, **values: object
+        self,
+        rule: Rule,
+        message: str,
+        detail: str,
+        *,
+        severity: Severity | None = None,
+        advice: str = "",
+        **values: object,
     ) -> Finding:
         """The finding this fact makes on its own, confirmed by itself. `detail` says what was measured."""
         values = {"subject": self.subject, "text": self.text, **values}
         finding = rule.report(
             self.place,
-            message=message,
-            fix="{advice}",
+            message=_literal(message.format(**values)),
+            fix=_literal(advice),
             severity=severity,
             subject=self.subject,
-            advice=values.pop("advice", ""),
             related=tuple((related.location, related.note) for related in self.related),
-            **values,
         )
         counted = {key: int(value) if float(value).is_integer() else value for key, value in self.numbers.items()}
         evidence = Evidence("run", Verdict.CONFIRMED, detail.format(**values, **counted), self.device, self.numbers)
@@ -106,6 +111,10 @@ class Facts:
             seen={(path, cell): frozenset(lines) for path, cell, lines in data["seen"]},
             error=data.get("error"),
         )
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _fact(item: dict[str, Any], device: str) -> Fact:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .ledger import Opt
 from .monitor import Monitor, near_miss
 
+_listening: list[Monitor] = []  # optimizer classes are hooked once and for all: who listens now
 _GRAD_MODE_FILE = "grad_mode.py"
 
 
@@ -37,8 +38,11 @@ class Patches:
             else:
                 delattr(owner, name)
         self.originals = []
+        if self.monitor in _listening:
+            _listening.remove(self.monitor)
 
     def install(self) -> None:
+        _listening.append(self.monitor)
         self.optimizers()
         self.modules()
         self.autograd()
@@ -80,7 +84,7 @@ class Patches:
 
         def hooking(original: Any) -> Any:
             def profile_hook_step(func: Any) -> Any:
-                return watched_step(original(func), monitor)
+                return watched_step(original(func))
 
             return staticmethod(profile_hook_step)
 
@@ -308,11 +312,14 @@ class Patches:
         self.put(Tensor, "__setattr__", lambda original: tensor_set)
 
 
-def watched_step(step: Any, monitor: Monitor) -> Any:
+def watched_step(step: Any) -> Any:
     """`Optimizer.step` between two looks at the gradients."""
 
     @functools.wraps(step)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        monitor = _listening[-1] if _listening else None
+        if monitor is None:
+            return step(self, *args, **kwargs)
         closure = bool(args and callable(args[0])) or callable(kwargs.get("closure"))
         watched = [] if closure or monitor.flow.quiet else monitor.stepping(self)
         quiet = not closure

@@ -1,0 +1,129 @@
+"""The `steps` operation: a few real optimizer steps of a built target, on CUDA where there is one, under the monitor.
+
+The model is built under the monitor too, so that freezes and optimizers have their lines. Nothing of the question is
+changed: no input is made to require grad, and the model stays in the mode its builder left it in.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .capture import call_loss
+from .digest import digest
+from .guess import example_inputs
+from .inputs import Inputs
+from .monitor import Monitor
+from .patches import Patches
+from .places import Places
+from .protocol import UnsupportedError
+from .record import tensors
+from .targets import Built, build, target_name
+
+Json = dict[str, Any]
+
+
+def steps(args: Json) -> Json:
+    """Build the target and train it for a few steps; the facts of `digest`."""
+    target = args["target"]
+    started = time.monotonic()
+    monitor = Monitor(Places((str(Path.cwd()),)))
+    patches = Patches(monitor)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(args.get("seed", 0))
+        patches.install()
+        try:
+            with monitor.flow:
+                built = build(target)
+            monitor.flow.quiet += 1
+            inputs = example_inputs(built)
+            monitor.flow.quiet -= 1
+            with monitor.flow:
+                train(built, inputs, monitor, args.get("steps", 2), args.get("device", "auto"))
+            facts = digest(monitor)
+            facts["facts"] = [item for item in facts["facts"] if item["kind"] != "random_frozen"]
+        finally:
+            patches.undo()
+    facts.update(
+        script=target_name(target), stopped="steps", error=None, seconds=time.monotonic() - started, inputs_from=inputs.how
+    )
+    return facts
+
+
+def train(built: Built, inputs: Inputs, monitor: Monitor, count: int, wanted: str) -> None:
+    device = choose(wanted)
+    model = built.model
+    if any(parameter.device != device for parameter in model.parameters()):
+        model.to(device)
+    optimizer = built.optimizer or own_optimizer(model)
+    args, kwargs = moved(inputs.args, device), moved(inputs.kwargs, device)
+    for _ in range(count):
+        output = model(*args, **kwargs)
+        loss = loss_of(output, built, (args, kwargs))
+        optimizer.zero_grad()
+        if not loss.requires_grad:
+            raise UnsupportedError("the loss has no graph: nothing of the model trains")
+        loss.backward()
+        optimizer.step()
+
+
+def own_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """Where the project names none: everything that requires grad, by plain steps."""
+    chosen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not chosen:
+        raise UnsupportedError("no parameter of the model requires grad: there is nothing to step")
+    return torch.optim.SGD(chosen, lr=1e-3)
+
+
+def choose(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise UnsupportedError("no CUDA device here")
+    return torch.device(wanted)
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """The same arguments on the device; a tensor that requires grad stays a leaf that does."""
+    if isinstance(value, Tensor):
+        if value.device == device:
+            return value
+        return value.detach().to(device).requires_grad_(value.requires_grad)
+    if isinstance(value, (tuple, list)):
+        return type(value)(moved(item, device) for item in value)
+    if isinstance(value, dict):
+        return {key: moved(item, device) for key, item in value.items()}
+    return value
+
+
+def loss_of(output: Any, built: Built, inputs: Any) -> Tensor:
+    """The target's loss, else `.loss` of the output, else every floating output weighed by fixed numbers."""
+    if built.loss is not None:
+        value = call_loss(built.loss, output, inputs)
+        if not isinstance(value, Tensor):
+            raise UnsupportedError(f"the loss function returned {type(value).__name__}, not a tensor")
+        return value
+    own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    if isinstance(own, Tensor):
+        return own
+    held = output if isinstance(output, (Tensor, tuple, list, dict)) else vars(output)
+    parts = [part for part in tensors(held) if part.is_floating_point() and part.requires_grad]
+    if not parts:
+        parts = [part for part in tensors(held) if part.is_floating_point()]
+    if not parts:
+        raise UnsupportedError("the model's output holds no floating-point tensor to make a loss of")
+    total = weighed(parts[0])
+    for part in parts[1:]:
+        total = total + weighed(part)
+    return total
+
+
+def weighed(part: Tensor) -> Tensor:
+    """A sum with unequal weights: a plain sum of a softmax, say, has a gradient of exactly zero."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(part.shape, generator=generator).to(part.device, part.dtype) + 0.5
+    return (part * weights).sum() / max(part.numel(), 1)
