@@ -1,0 +1,306 @@
+"""Every output format: its fields, its schema where there is one, and ruff's JSON beside ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from tool import FROZEN_BY_ATTRIBUTE, freezelint, write
+
+from freezelint import book
+from freezelint.findings import Edit, Evidence, Finding, Fix, Location, Related, Safety, Severity, Verdict
+from freezelint.output import FORMATS, Report, render
+from freezelint.settings import OUTPUT_FORMATS
+
+AT = Location("src/train a.py", 12, 4, 12, 19)
+SETTLED = Evidence(
+    "run", Verdict.CONFIRMED, "`encoder.bn1.running_mean` moved by 0.08 in 2 steps", "cuda:0", {"steps": 2}
+)
+FULL = Finding(
+    "FRZ201",
+    "`encoder` is frozen, but `model.train()` lets its statistics drift: 100% <of them>",
+    AT,
+    Severity.ERROR,
+    (Related(Location("src/model.py", 3, 0, 3, 5), "frozen here"),),
+    Fix(
+        "call `encoder.eval()`",
+        (Edit(Location("src/train a.py", 13, 0, 13, 0), "    encoder.eval()\n"),),
+        Safety.UNSAFE,
+    ),
+    None,
+    (SETTLED,),
+)
+PLAIN = Finding("FRZ002", "does not parse", Location("b.py", 1), Severity.WARNING)
+IN_CELL = Finding("FRZ101", "attribute", Location("n.ipynb", 2, 0, 2, 5, cell=3), Severity.HINT)
+ALL = [FULL, IN_CELL, PLAIN]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def report(findings: list[Finding], **more: Any) -> Report:
+    return Report(findings, files=3, lines=lambda *at: f"    line_{at[2]}(call)  # ä", **more)
+
+
+def test_every_format_is_offered_and_renders() -> None:
+    assert FORMATS.keys() == set(OUTPUT_FORMATS)
+    for name in FORMATS:
+        assert "FRZ201" in render(report(ALL), name)
+        assert render(report([]), name).strip() or name == "github" or name == "json-lines"
+
+
+def test_full_shows_source_carets_places_help_and_evidence() -> None:
+    assert render(report([FULL], colour=False, unsafe_fixes=True), "full").splitlines()[:9] == [
+        f"src/train a.py:12:5: FRZ201 [*] {FULL.message}",
+        "  11 |     line_11(call)  # ä",
+        "  12 |     line_12(call)  # ä",
+        "     |     ^^^^^^^^^^^^^",
+        "  13 |     line_13(call)  # ä",
+        "    frozen here: src/model.py:3:1",
+        "    help: call `encoder.eval()` (unsafe fix)",
+        "    verify: confirmed on cuda:0, `encoder.bn1.running_mean` moved by 0.08 in 2 steps",
+        "",
+    ]
+
+
+def test_sum_up_line() -> None:
+    last = render(report(ALL, models=2, runs=1, refuted=1), "concise").splitlines()[-2:]
+    assert last == [
+        "Found 1 error, 1 warning, 1 hint in 3 files; 2 models traced; 1 run made; 1 confirmed, 1 refuted",
+        "1 fixable with `--fix --unsafe-fixes`",
+    ]
+
+
+def test_carets_stand_under_wide_letters_and_tabs() -> None:
+    finding = Finding("FRZ101", "m", Location("a.py", 1, 3, 1, 6))
+    shown = Report([finding], lines=lambda *at: "\t値=abc" if at[2] == 1 else "")
+    rows = render(shown, "full").splitlines()
+    assert rows[1:3] == ["  1 |     値=abc", "    |        ^^^"]
+
+
+def test_json_record() -> None:
+    record = json.loads(render(report([FULL]), "json"))[0]
+    assert record == {
+        "cell": None,
+        "code": "FRZ201",
+        "end_location": {"column": 20, "row": 12},
+        "evidence": [
+            {
+                "witness": "run",
+                "verdict": "confirmed",
+                "detail": SETTLED.detail,
+                "device": "cuda:0",
+                "numbers": {"steps": 2},
+            }
+        ],
+        "filename": os.path.abspath("src/train a.py"),
+        "fix": {
+            "applicability": "unsafe",
+            "edits": [
+                {
+                    "content": "    encoder.eval()\n",
+                    "end_location": {"column": 1, "row": 13},
+                    "location": {"column": 1, "row": 13},
+                }
+            ],
+            "message": "call `encoder.eval()`",
+        },
+        "location": {"column": 5, "row": 12},
+        "message": FULL.message,
+        "name": book.name("FRZ201"),
+        "noqa_row": 12,
+        "related": [
+            {
+                "cell": None,
+                "end_location": {"column": 6, "row": 3},
+                "filename": os.path.abspath("src/model.py"),
+                "location": {"column": 1, "row": 3},
+                "message": "frozen here",
+            }
+        ],
+        "severity": "error",
+        "url": book.url("FRZ201"),
+    }
+
+
+def test_json_lines_are_the_same_records() -> None:
+    lines = render(report(ALL), "json-lines").splitlines()
+    assert [json.loads(line) for line in lines] == json.loads(render(report(ALL), "json"))
+
+
+def test_github_commands() -> None:
+    rows = render(report(ALL), "github").splitlines()
+    assert rows[0].startswith(
+        "::error title=freezelint (FRZ201),file=src/train a.py,line=12,endLine=12,col=5,endColumn=20::"
+    )
+    assert rows[0].endswith("drift: 100%25 <of them>")
+    assert rows[1].startswith("::notice title=freezelint (FRZ101),file=n.ipynb::n.ipynb:cell 3:2:1: ")
+
+
+def test_junit() -> None:
+    root = ET.fromstring(render(report(ALL), "junit"))
+    assert (root.tag, root.get("tests"), root.get("failures")) == ("testsuites", "3", "3")
+    assert [suite.get("name") for suite in root] == ["src/train a.py", "n.ipynb", "b.py"]
+    assert root[0][0][0].get("message") == FULL.message
+    clean = ET.fromstring(render(report([]), "junit"))
+    assert (clean.get("tests"), clean.get("failures"), len(clean[0][0])) == ("1", "0", 0)
+
+
+JUNIT_XSD_NAMES = {
+    "testsuites": {"name", "tests", "failures", "errors"},
+    "testsuite": {"name", "tests", "failures", "errors"},
+    "testcase": {"name", "classname"},
+    "failure": {"message", "type"},
+}
+
+
+def test_junit_has_only_elements_and_attributes_that_readers_know() -> None:
+    for element in ET.fromstring(render(report(ALL), "junit")).iter():
+        assert set(element.keys()) == JUNIT_XSD_NAMES[element.tag]
+
+
+GITLAB = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["description", "check_name", "fingerprint", "severity", "location"],
+        "properties": {
+            "description": {"type": "string"},
+            "check_name": {"type": "string"},
+            "fingerprint": {"type": "string"},
+            "severity": {"enum": ["info", "minor", "major", "critical", "blocker"]},
+            "location": {
+                "type": "object",
+                "required": ["path", "positions"],
+                "properties": {
+                    "path": {"type": "string", "pattern": "^[^/.]"},
+                    "positions": {
+                        "required": ["begin"],
+                        "properties": {"begin": {"required": ["line"], "properties": {"line": {"type": "integer"}}}},
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def test_gitlab_code_quality() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    issues = json.loads(render(report([*ALL, FULL]), "gitlab"))
+    jsonschema.validate(issues, GITLAB)
+    prints = [issue["fingerprint"] for issue in issues]
+    assert len(set(prints)) == 4
+    assert prints[0] == json.loads(render(report([FULL]), "gitlab"))[0]["fingerprint"]
+
+
+def test_sarif() -> None:
+    run = json.loads(render(report(ALL), "sarif"))["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == ["FRZ002", "FRZ101", "FRZ201"]
+    result = run["results"][0]
+    assert rules[result["ruleIndex"]]["id"] == result["ruleId"] == "FRZ201"
+    assert rules[2]["help"]["markdown"] == book.page("FRZ201")
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"] == {"uri": "src/train%20a.py", "uriBaseId": "SRCROOT"}
+    assert place["region"] == {"startLine": 12, "startColumn": 5, "endLine": 12, "endColumn": 20}
+    assert result["relatedLocations"][0]["message"]["text"] == "frozen here."
+    assert (
+        result["fixes"][0]["artifactChanges"][0]["replacements"][0]["insertedContent"]["text"] == "    encoder.eval()\n"
+    )
+
+
+@pytest.mark.slow
+def test_sarif_passes_the_multitool_without_error_or_warning(folder: Path) -> None:
+    tool = sarif_multitool()
+    write(folder, {"src/train a.py": "x = 1\n" * 20, "src/model.py": "y = 2\n" * 5, "b.py": "", "n.ipynb": "{}"})
+    (folder / "out.sarif").write_text(render(report(ALL), "sarif"))
+    command = [*tool, "validate", "out.sarif", "--rule-kind", "Sarif;Ghas", "--output", "said.sarif"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads((folder / "said.sarif").read_text(encoding="utf-8-sig"))["runs"][0]["results"]
+    assert [
+        (one["ruleId"], one["message"]) for one in said if one.get("level", "warning") in ("warning", "error")
+    ] == []
+
+
+def sarif_multitool() -> list[str]:
+    """The validator: found on the path, or fetched by npm into a folder of the user's cache."""
+    if found := shutil.which("sarif-multitool") or os.environ.get("SARIF_MULTITOOL"):
+        return [found]
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed: SARIF is not validated")
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "freezelint-tests"
+    home.mkdir(parents=True, exist_ok=True)
+    found = home / "node_modules" / ".bin" / "sarif-multitool"
+    if not found.exists():
+        command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(home), "@microsoft/sarif-multitool"]
+        if subprocess.run(command, capture_output=True, timeout=300, check=False).returncode:
+            pytest.skip("@microsoft/sarif-multitool cannot be fetched: SARIF is not validated")
+    for binary in home.glob("node_modules/@microsoft/sarif-multitool-*/Sarif.Multitool"):
+        binary.chmod(0o755)
+        return [str(binary)]
+    return [str(found)]
+
+
+def shape(value: Any) -> Any:
+    """The names and types of a record, values left out; a list by its first element."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(inner) for inner in value[:1]]
+    return type(value).__name__
+
+
+def test_json_beside_the_real_ruff(folder: Path) -> None:
+    """One line that both tools report, fix included: what both have agrees in name, type and meaning."""
+    ruff = Path(sys.executable).with_name("ruff")
+    if not ruff.exists():
+        pytest.skip("ruff is not installed")
+    write(folder, {"a.py": FROZEN_BY_ATTRIBUTE.replace("net.requires_grad = False", "net.requires_grad = False;")})
+    command = [
+        ruff,
+        "check",
+        "--isolated",
+        "--select",
+        "E703",
+        "--output-format",
+        "json",
+        "--exit-zero",
+        "--no-cache",
+        ".",
+    ]
+    theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)[0]
+    ours = freezelint("--isolated", "--output-format", "json", "--exit-zero", "--no-cache", ".").findings[0]
+    assert theirs.keys() <= ours.keys()
+    assert ours.keys() - theirs.keys() == {"evidence", "related"}
+    assert {name: shape(ours[name]) for name in theirs} == shape(theirs)
+    assert ours["filename"] == theirs["filename"]
+    assert ours["location"]["row"] == theirs["location"]["row"] == ours["noqa_row"] == theirs["noqa_row"]
+    # ruff points at the semicolon, which starts where our statement ends: both ends are exclusive and count from 1
+    assert ours["end_location"] == theirs["location"]
+
+
+@pytest.mark.parametrize(
+    "options", [["--statistics"], ["--show-files"], ["--exit-zero"], ["--no-cache"], ["-e"], ["-n"], ["-q"]]
+)
+def test_options_that_ruff_has_too_are_accepted_by_both(folder: Path, options: list[str]) -> None:
+    ruff = Path(sys.executable).with_name("ruff")
+    if not ruff.exists():
+        pytest.skip("ruff is not installed")
+    write(folder, {"a.py": "x = 1\n"})
+    assert (
+        subprocess.run([ruff, "check", "--isolated", *options, "."], capture_output=True, check=False).returncode == 0
+    )
+    assert freezelint("check", "--isolated", *options, ".").code == 0
