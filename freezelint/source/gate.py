@@ -11,65 +11,74 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-TRIGGERS: tuple[bytes, ...] = (
-    b"requir",  # requires_grad, and the misspellings that keep its head
-    b"inference_mode",
-    b"grad_enabled",
-    b".backward(",
-    b"optim.",
-    b"zero_grad",
-    b"optimizer",
-    b"freeze",
-    b"training_step",
-    b"autocast(",
-    b"Variable(",
-    b".eval",
-    b"eval_",
-    b".children()",
-    b".modules()",
+# Words that make a rule speak, comments aside; the first alternative also takes the misspellings of requires_grad.
+_SPEAKS = re.compile(
+    rb"requir\w*_?g[ar]|inference_mode|grad_enabled|\.backward\(|optim\.[A-Z]|zero_grad|optimizer\w* ?=|freez|"
+    rb"training_step|autocast\(|Variable\(|\.eval\b"
 )
 SUPPRESSIONS: tuple[bytes, ...] = (b"FRZ", b"freezelint:")
 MODELS: tuple[bytes, ...] = (b"Module", b"torch", b"from_pretrained")
 
 _COMMENT = re.compile(rb"#[^\n]*")
-_INITIALISER = re.compile(rb"no_grad\(?\)?\s+def _?(init|reset|load)\w*")
+# Functions that rightly run without grad, decorator and all.
+_WITHOUT_GRAD = re.compile(
+    rb"@[\w.]*no_grad(?:\(\))?\s+(?:@[^\n]+\s+)*def _*(?:init|reset|load|call__|generate|sampl|predict|infer|eval|valid|test|"
+    rb"export|convert|step|decode|prepare|post_?process)\w*"
+)
 _DISCARDED = re.compile(rb"^[ \t]*[\w.\[\]]+\.(detach|requires_grad_?|detach_)(\(\))?[ \t]*$", re.MULTILINE)
 _USED_PARAMETER = re.compile(
     rb"Parameter\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)\s*(?:\.\s*(?!data)\w|[*/+@-]|,?\s*\)\.)"
 )
-_REBUILT_PARAMETER = re.compile(rb"Parameter\(\s*self\.|self\.(\w+)\s*=\s*self\.\1\b")
+_REBUILT_PARAMETER = re.compile(rb"Parameter\(\s*self\.")
 _ASSIGNED = re.compile(rb"self\.(\w+)\s*(?::[^=\n]+)?=[^=]")
 _WORD = re.compile(rb"\w+")
-_HELD_PLAIN = re.compile(rb"self\.\w+\s*(?::[^=\n]+)?=\s*(\[|\{|list\(|dict\(|tuple\(|\()")
-_TUPLE = re.compile(rb"self\.\w+\s*=\s*(torch\.)?nn\.\w+\(.*\),[ \t]*$", re.MULTILINE)
-_LOCAL_LIST = re.compile(rb"^\s+\w+\s*(?::[^=\n]+)?=\s*(\[\]|list\(\)|\{\}|dict\(\))", re.MULTILINE)
+_HELD_PLAIN = re.compile(
+    rb"self\.\w+\s*(?::[^=\n]+)?=\s*(?:\[|\{|list\(|dict\(|tuple\(|\()\s*(?:torch\.)?(?:\"\w+\":\s*)?(?:nn\.|[A-Z]\w*\()"
+)
+_HELD_EMPTY = re.compile(rb"self\.(\w+)\s*(?::[^=\n]+)?=\s*(?:\[\]|list\(\)|\{\}|dict\(\))")
+_LOCAL = re.compile(rb"^[ \t]+(\w+)\s*(?::[^=\n]+)?=\s*(?:\[|list\(|\{|dict\()", re.MULTILINE)
+_TUPLE = re.compile(
+    rb"self\.\w+\s*=\s*(?:\(\s*)?(?:torch\.)?nn\.\w+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)\s*,\s*(?:$|\))",
+    re.MULTILINE,
+)
 
 
 def passes(data: bytes, *, models: bool = False) -> bool:
     """Whether the file needs reading; `models`: also when it might only define a model to trace."""
-    if any(trigger in data for trigger in TRIGGERS):
-        return True
     if models and any(word in data for word in MODELS):
         return True
-    if b"no_grad" in data and b"no_grad" in _INITIALISER.sub(b"", data):
-        return True
-    return b"Parameter" in data and suspicious_parameter(data) or b"Module" in data and suspicious_module(data)
-
-
-def suspicious_parameter(data: bytes) -> bool:
-    """An operation on a fresh parameter, or a parameter made from another."""
-    return bool(_USED_PARAMETER.search(data) or _REBUILT_PARAMETER.search(data) or _DISCARDED.search(data))
-
-
-def suspicious_module(data: bytes) -> bool:
-    """An attribute that is assigned and never named again, or layers kept where torch does not look."""
     code = _COMMENT.sub(b"", data)
-    if _DISCARDED.search(code) or _TUPLE.search(code):
+    if (
+        _SPEAKS.search(code)
+        or _DISCARDED.search(code)
+        or (b"no_grad" in code and b"no_grad" in _WITHOUT_GRAD.sub(b"", code))
+    ):
         return True
-    if b"nn." in code and (_HELD_PLAIN.search(code) or _LOCAL_LIST.search(code)):
+    return (b"Parameter" in code and suspicious_parameter(code)) or (b"torch" in code and suspicious_module(code))
+
+
+def suspicious_parameter(code: bytes) -> bool:
+    """An operation on a fresh parameter, or a parameter made from another."""
+    return bool(_USED_PARAMETER.search(code) or _REBUILT_PARAMETER.search(code))
+
+
+def suspicious_module(code: bytes) -> bool:
+    """An attribute that is assigned and never named again, or layers kept where torch does not look."""
+    if _TUPLE.search(code):
+        return True
+    if _HELD_PLAIN.search(code) or any(
+        b"self." + name + b".append(" in code or b"self." + name + b"[" in code for name in _HELD_EMPTY.findall(code)
+    ):
+        return True
+    if any(_kept(code, name) for name in set(_LOCAL.findall(code))):
         return True
     counts = Counter(_WORD.findall(code))
     return any(counts[name] == 1 for name in _ASSIGNED.findall(code))
+
+
+def _kept(code: bytes, name: bytes) -> bool:
+    """Whether a local list becomes an attribute as it is."""
+    return re.search(rb"self\.\w+\s*=\s*(?:tuple\(|list\()?" + name + rb"\b\)?\s*$", code, re.MULTILINE) is not None
 
 
 def suppresses(data: bytes) -> bool:
