@@ -4,16 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import libcst as cst
+
 from freezelint.facts import Facts
-from freezelint.findings import ClaimKind, Finding, Severity
+from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
+from freezelint.source.flags import already, assignment, code, flag_of, held, own_parameters, owns
+from freezelint.source.story import AttributeSet, Story
+from freezelint.source.values import Instance, Value
 
 RULE = Rule(
     code="FRZ101",
     name="module-attribute-freeze",
-    message="`{target}.requires_grad = {value}` sets an attribute on the module: its parameters keep training",
+    message="`{target}.requires_grad = {value}` sets an attribute on the module: {what}",
+    fix="call `{target}.requires_grad_({value})`",
+    safety=Safety.SAFE,
     claim=ClaimKind.STILL_TRAINS,
 )
+WHAT = {
+    False: "its parameters keep training",
+    True: "what is frozen in it stays frozen",
+    None: "its parameters keep the flag they have",
+}
+
+
+@RULE.on(AttributeSet)
+def set_on_a_module(event: AttributeSet, story: Story) -> Iterator[Finding]:
+    """Every object the target may be is a module, and none has a flag of that name of its own."""
+    targets = held(event.target)
+    if event.name != "requires_grad" or not targets or not all(is_plain_module(target) for target in targets):
+        return
+    flag = flag_of(event.value)
+    params = [param for target in targets for param in own_parameters(target)]
+    what, severity = WHAT[flag], Severity.ERROR
+    if not params and all(isinstance(t, Instance) and not t.opaque and not t.cls for t in targets):
+        what, severity = "it has no parameters, nothing changes", Severity.HINT
+    elif already(story, params, flag, event):
+        what, severity = f"its parameters have `requires_grad={flag}` anyway", Severity.HINT
+    target, value = target_and_value(event)
+    whole = assignment(event)
+    yield RULE.report(
+        event.spot,
+        edits=((whole, f"{target}.requires_grad_({value})"),) if whole else (),
+        subject=target,
+        severity=severity,
+        target=target,
+        value=value,
+        what=what,
+    )
+
+
+def is_plain_module(value: Value) -> bool:
+    return isinstance(value, Instance) and value.is_module and not owns(value, "requires_grad")
+
+
+def target_and_value(event: AttributeSet) -> tuple[str, str]:
+    node = event.node
+    target = (
+        node.args[0].value if isinstance(node, cst.Call) else node.value if isinstance(node, cst.Attribute) else node
+    )
+    value = code(event, event.value_node) if event.value_node is not None else "…"
+    return code(event, target), value
 
 
 @RULE.on(Facts)
