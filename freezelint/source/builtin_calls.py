@@ -212,6 +212,8 @@ def is_a(value: Value, kind: Value) -> bool | None:
 def _instance_is(value: Instance, full: str, name: str) -> bool | None:
     if name == "Module" and value.is_module:
         return True
+    if value.is_module and name in ("Parameter", "Tensor", "Buffer", "str", "int", "float", "Number"):
+        return False
     outside = value.cls.lineage()[1] if value.cls else [value.external]
     if any(base.split(".")[-1] == name for base in outside):
         return True
@@ -228,6 +230,8 @@ def hasattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> V
     if len(args) != 2 or not isinstance(args[1], Const):
         return UNKNOWN
     owner, name = args[0], str(args[1].value)
+    if isinstance(owner, Instance) and owner.is_module and owner.cls is None and name == "requires_grad":
+        return FALSE
     if isinstance(owner, Instance) and owner.cls is not None:
         known = name in owner.attrs or name in owner.params or owner.cls.method(name) or owner.cls.assigned(name)
         if known:
@@ -251,13 +255,13 @@ def getattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> V
 
 
 def setattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if len(args) == 3 and isinstance(args[1], Const) and isinstance(args[1].value, str):
+        value_node = node.args[2].value if isinstance(node, cst.Call) and len(node.args) == 3 else None
+        objects.set_attribute(reader, args[0], args[1].value, args[2], node, value_node)
+        return UNKNOWN
     if len(args) != 3 or not isinstance(args[0], Instance):
         return UNKNOWN
-    if isinstance(args[1], Const):
-        objects.store(reader, args[0], str(args[1].value), args[2], node)
-        if args[1].value == "requires_grad":
-            return UNKNOWN
-    else:
+    if not isinstance(args[1], Const):
         owner = args[0]
         if owner.children is None:
             owner.children = []
@@ -324,9 +328,7 @@ BUILTINS: dict[str, Any] = {
 }
 
 
-def sequence_method(
-    reader: Reader, owner: Seq, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
-) -> Value:
+def sequence_method(reader: Reader, owner: Seq, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     if name in ("append", "add", "appendleft", "insert"):
         owner.items += args[-1:]
     elif name in ("extend", "update"):
@@ -344,9 +346,7 @@ def sequence_method(
     return UNKNOWN
 
 
-def dict_method(
-    reader: Reader, owner: Dict, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
-) -> Value:
+def dict_method(reader: Reader, owner: Dict, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     key = args[0] if args else UNKNOWN
     if name in ("get", "pop", "setdefault") and isinstance(key, Const):
         if key.value in owner.items:
@@ -377,9 +377,7 @@ def dict_method(
     return UNKNOWN
 
 
-def const_method(
-    reader: Reader, owner: Const, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
-) -> Value:
+def const_method(reader: Reader, owner: Const, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     """Methods of strings and numbers with constant arguments: name patterns are decided."""
     given = [arg.value if isinstance(arg, Const) else None for arg in args]
     for i, arg in enumerate(args):
@@ -397,9 +395,7 @@ def const_method(
     return UNKNOWN
 
 
-def loader_method(
-    reader: Reader, owner: Loader, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
-) -> Value:
+def loader_method(reader: Reader, owner: Loader, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     return reader.data(owner.name or "batch", node) if name in ("next", "__next__", "__getitem__") else owner
 
 
