@@ -138,7 +138,7 @@ def _function_story(
 ) -> Story:
     reader = _reader(file, project, info.qualname, outer, purse)
     args = unknown_arguments(reader, info, 0)
-    _guard(reader, lambda: call_function(reader, Func(info), args, {}, info.node))
+    _guard(reader, lambda: reader.story.returned.append(call_function(reader, Func(info), args, {}, info.node)))
     purse.close(reader)
     seen |= reader.seen
     return reader.story
@@ -178,9 +178,12 @@ def _class_story(
         given = [UNKNOWN, *args] if static and method.decorated("classmethod") else args
         if owner is None and not static:
             given = [UNKNOWN, *args]
-        _guard(reader, lambda bound=bound, given=given, method=method: call_function(  # type: ignore[misc]
-            reader, bound, given, {}, method.node
-        ))
+        _guard(
+            reader,
+            lambda bound=bound, given=given, method=method: reader.story.returned.append(  # type: ignore[misc]
+                call_function(reader, bound, given, {}, method.node)
+            ),
+        )
     purse.close(reader)
     seen |= reader.seen
     return reader.story

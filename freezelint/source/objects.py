@@ -7,7 +7,7 @@ from typing import Any
 
 import libcst as cst
 
-from freezelint.gradient_map import Cause, Cut, Kind
+from freezelint.gradient_map import Cause, Cut
 from freezelint.source import library, modules
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, dotted
 from freezelint.source.reader import Frame, Reader
@@ -28,7 +28,6 @@ from freezelint.source.values import (
     Method,
     Object,
     Optimizer,
-    Option,
     Param,
     ParamIter,
     Seq,
@@ -115,6 +114,10 @@ def get_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) ->
         return owner.attrs[name]
     if isinstance(owner, Object) and owner.external == "namespace":
         return UNKNOWN
+    if isinstance(owner, Seq) and name in ("values", "indices") and len(owner.items) == 2:  # of max, topk, sort
+        return owner.items[name == "indices"]
+    if type(owner) is Value and name == "grad":
+        reader.emit(GradRead, node, owner, None)
     if isinstance(owner, Optimizer) and name == "param_groups":
         return Seq([Dict({"params": Seq(list(owner.params))}, UNKNOWN)], open=True)
     if isinstance(owner, Dict) and name in owner.items:
@@ -210,7 +213,7 @@ def set_attribute(
     owner: Value,
     name: str,
     value: Value,
-    node: cst.Attribute,
+    node: cst.CSTNode,
     value_node: cst.BaseExpression | None = None,
 ) -> None:
     old = owner.attrs.get(name, owner.params.get(name)) if isinstance(owner, Instance) else None
@@ -250,12 +253,9 @@ def set_requires_grad(reader: Reader, target: Value, value: Value, via: str, nod
         if isinstance(option, Param):
             modules.set_flag(reader, option, [option], flag, via, node)
         elif isinstance(option, (Tensor, Data)):
-            before = option.node
-            reader.emit(TensorFlag, node, option, flag, via, before, option)
-            if flag and isinstance(option, Tensor):
-                option.leaf = True
-            if reader.map.nodes[before].kind is Kind.INPUT and flag is not None:
-                reader.map.nodes[before].trainable = flag
+            from freezelint.source import tensors
+
+            tensors.flag_tensor(reader, option, flag, via, node)
         elif type(option) is Value:
             reader.emit(TensorFlag, node, option, flag, via, None, option)
 
@@ -426,9 +426,7 @@ def elements(reader: Reader, value: Value, node: cst.CSTNode) -> list[Value]:
     return iterate(reader, value, node)[0]
 
 
-def parts(
-    reader: Reader, value: Value, count: int, node: cst.CSTNode, starred: int | None = None
-) -> list[Value]:
+def parts(reader: Reader, value: Value, count: int, node: cst.CSTNode, starred: int | None = None) -> list[Value]:
     """What each of `count` targets gets when `value` is unpacked."""
     if isinstance(value, Seq) and value.items and starred is None and (len(value.items) == count):
         return list(value.items)
@@ -482,7 +480,7 @@ def narrow(reader: Reader, test: cst.BaseExpression) -> list[tuple[str, Value]]:
     first = wanted.items[0] if isinstance(wanted, Seq) and wanted.items else wanted
     if not isinstance(first, External) or not first.name.startswith("torch.nn.") or "Parameter" in first.name:
         return []
-    if isinstance(held, Instance) and held.part_of is not None or type(held) is Value:
+    if (isinstance(held, Instance) and held.part_of is not None) or type(held) is Value:
         new = Instance(external=first.name, is_module=True, opaque=True, spot=reader.spot(test))
         short = first.name.split(".")[-1]
         new.norm = "BatchNorm" in short or short in ("_BatchNorm", "_NormBase")

@@ -96,6 +96,14 @@ class Statement(Event):
 
 
 @dataclass(eq=False, slots=True)
+class Tested(Event):
+    """A method that is not called, used as a condition."""
+
+    node: cst.BaseExpression
+    method: Value
+
+
+@dataclass(eq=False, slots=True)
 class GradFlag(Event):
     """requires_grad of parameters set: a freeze (False), an unfreeze (True), or either (None)."""
 
@@ -257,6 +265,8 @@ class Story:
         self.parameters: list[Param] = []
         self.incomplete = False  # the budget ran out, or something central could not be followed
         self.of_node: dict[int, Param] = {}
+        self.returned: list[Value] = []  # what the entry point hands back to whoever calls it
+        self.branches: dict[int, Spot] = {}  # the test of each branch of an `if`
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one type, in order."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import library, objects, training
+from freezelint.source import library, objects, torch_calls, training
 from freezelint.source.reader import Reader
-from freezelint.source.story import TensorFlag
+from freezelint.source.story import GradRead, TensorFlag
 from freezelint.source.values import FALSE, UNKNOWN, Const, Data, Param, Seq, Tensor, Value
 
 SEVERAL = frozenset("chunk split unbind tensor_split".split())
@@ -24,6 +24,7 @@ def method(
     if name in ("requires_grad_", "requires_grad"):
         return requires_grad_(reader, owner, args, kwargs, node)
     if name in library.NO_TENSOR:
+        _watched(reader, owner, name, node)
         return UNKNOWN
     if name in library.FRESH:
         return reader.input(name, node)
@@ -87,17 +88,35 @@ def requires_grad_(
     return owner
 
 
+def _watched(reader: Reader, owner: Value, name: str, node: cst.CSTNode) -> None:
+    """A hook on a tensor, or a gradient kept: somebody looks at it."""
+    if name in ("register_hook", "retain_grad", "register_post_accumulate_grad_hook"):
+        reader.emit(GradRead, node, owner, reader.node_of(owner))
+
+
+def flag_tensor(reader: Reader, owner: Tensor | Data, flag: bool | None, via: str, node: cst.CSTNode) -> None:
+    """requires_grad of a tensor set in place: what did not require grad before becomes a leaf, here."""
+    before = owner.node
+    reader.emit(TensorFlag, node, owner, flag, via, before, owner)
+    held = reader.map.nodes[before]
+    if flag is False and held.kind is Kind.INPUT:
+        held.trainable = False
+    elif flag is not False and (held.kind is Kind.INPUT or torch_calls.requires_grad(reader, owner) is False):
+        made = reader.map.node(Kind.INPUT, held.name, place=reader.spot(node), trainable=flag)
+        reader.map.edge(before, made)
+        owner.node = made
+    if flag and isinstance(owner, Tensor):
+        owner.leaf = True
+
+
 def data_method(
     reader: Reader, owner: Data, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
 ) -> Value:
     """A method of a batch: data stays data."""
     if name == "requires_grad_":
-        flag = FALSE not in (args[0] if args else kwargs.get("requires_grad"),)
-        made = reader.input(owner.name or "input", node, leaf=flag)
-        reader.map.edge(owner.node, made.node)
-        reader.emit(TensorFlag, node, owner, flag, "requires_grad_", made.node, made)
-        return made
+        return requires_grad_(reader, owner, args, kwargs, node)
     if name in library.NO_TENSOR:
+        _watched(reader, owner, name, node)
         return UNKNOWN
     if name == "items":
         return Seq([Seq([UNKNOWN, Data(owner.node, owner.spot, owner.name)], kind="tuple")], True)
@@ -110,7 +129,9 @@ def data_method(
     return Data(owner.node, owner.spot, owner.name)
 
 
-def literal_tensor(reader: Reader, name: str, values: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Tensor:
+def literal_tensor(
+    reader: Reader, name: str, values: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Tensor:
     """A creator of torch: `torch.zeros(...)`, `torch.randn(..., requires_grad=True)`."""
     wanted = kwargs.get("requires_grad")
     leaf = wanted is not None and wanted != FALSE
@@ -120,6 +141,7 @@ def literal_tensor(reader: Reader, name: str, values: list[Value], kwargs: dict[
     )  # fmt: skip
     if leaf:
         flag = True if isinstance(wanted, Const) else None
+        reader.map.nodes[new.node].trainable = flag
         reader.emit(TensorFlag, node, new, flag, "requires_grad=", new.node, new)
     assert reader.map.nodes[new.node].kind is Kind.INPUT
     return new

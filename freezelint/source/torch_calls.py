@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import libcst as cst
 
-from freezelint.gradient_map import Cause, Cut
+from freezelint.gradient_map import Cause, Cut, Kind
 from freezelint.source import library, modules, objects, tensors, training
 from freezelint.source.reader import Reader
-from freezelint.source.story import Called, Checkpointed, GradRead, Mode, ModeChange, ZeroGrad
+from freezelint.source.story import Called, Checkpointed, GradRead, Mode, ModeChange, Step, ZeroGrad
 from freezelint.source.values import (
     FALSE,
     NONE,
@@ -19,11 +20,11 @@ from freezelint.source.values import (
     Context_,
     Data,
     Dict,
-    External,
     Func,
     Instance,
     Loader,
     Object,
+    Optimizer,
     Option,
     Param,
     ParamIter,
@@ -33,12 +34,15 @@ from freezelint.source.values import (
     Value,
     modules_in,
     parameters_of,
-    submodules,
     tensors_in,
 )
 
 PASS_THROUGH = ("torch.compile", "torch.jit.script", "torch.nn.SyncBatchNorm.convert_sync_batchnorm", "typing.cast")
-CONVERTED = ("torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm", "torch.nn.utils.parametrizations.weight_norm")
+CONVERTED = (
+    "torch.nn.utils.weight_norm",
+    "torch.nn.utils.spectral_norm",
+    "torch.nn.utils.parametrizations.weight_norm",
+)
 
 
 def call(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
@@ -102,7 +106,7 @@ def torch_function(
     if name in library.COPIES and held:
         cut = Cut(Cause.COPY, reader.spot(node), f"`{name}()`")
         new = reader.tensor(name, held, node, cut)
-        if kwargs.get("requires_grad", FALSE) != FALSE:
+        if isinstance(wanted := kwargs.get("requires_grad", FALSE), Const) and wanted.value:
             tensors_flag(reader, new, node, name)
         return new
     if short in library.FRESH or (short in library.CREATORS and not held):
@@ -125,6 +129,8 @@ def tensors_flag(reader: Reader, new: Tensor, node: cst.CSTNode, via: str) -> No
     from freezelint.source.story import TensorFlag
 
     new.leaf = True
+    held = reader.map.nodes[new.node]
+    held.kind, held.trainable = Kind.INPUT, True
     reader.emit(TensorFlag, node, new, True, via, new.node, new)
 
 
@@ -393,8 +399,11 @@ def on_unknown(
         stand_in.escaped = True
         return module_method(reader, stand_in, name, args, kwargs, node)
     if name == "backward":
-        if not args or isinstance(args[0], (Tensor, Data)):
-            training.backward(reader, args[0] if args else owner, node, "backward")
+        given = args[0] if args and isinstance(args[0], (Tensor, Data)) else owner
+        training.backward(reader, given, node, "backward")
+        return UNKNOWN
+    if name == "step" and (stepped := unknown_step(reader, args, node)) is not None:
+        reader.emit(Step, node, stepped, list(stepped.params) if isinstance(stepped, Optimizer) else [])
         return UNKNOWN
     if name == "requires_grad_":
         return tensors.requires_grad_(reader, owner, args, kwargs, node)
@@ -407,6 +416,26 @@ def on_unknown(
     if name == "parse_args":
         return Object("namespace", [], {}, reader.spot(node))
     return None
+
+
+STEPPED = re.compile(r"optim|(^|[._])(opt|sgd|adam\w*)($|_)|_opt$", re.IGNORECASE)
+
+
+def unknown_step(reader: Reader, args: list[Value], node: cst.CSTNode) -> Value | None:
+    """What `x.step(...)` steps where `x` is not known: an optimizer by its name, or the one a scaler is given."""
+    if args and isinstance(args[0], Optimizer):
+        return args[0]
+    owner = node.func.value if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) else None
+    if owner is None:
+        return None
+    given = node.args[0].value if isinstance(node, cst.Call) and node.args else None
+    if args and isinstance(args[0], Func):
+        from freezelint.source.calls import call as call_value
+
+        given = None
+        call_value(reader, args[0], [], {}, node)
+    named = STEPPED.search(reader.frame.file.code(given if given is not None else owner))
+    return UNKNOWN if named else None
 
 
 def context_method(
