@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import libcst as cst
 
-from freezelint.gradient_map import Cause, Cut, Kind
+from freezelint.gradient_map import Cause, Cut
 from freezelint.source import builtin_calls, library, modules, objects, tensors, torch_calls, training
-from freezelint.source.project import ClassInfo, FunctionInfo, dotted
+from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import MAX_DEPTH, Frame, Reader
 from freezelint.source.story import Called, Mode, ModeChange, ModuleCall
 from freezelint.source.values import (
@@ -16,17 +17,16 @@ from freezelint.source.values import (
     UNKNOWN,
     Cls,
     Const,
-    Context_,
     Data,
     Dict,
     External,
     Func,
     Instance,
     Loader,
+    Manager,
     Method,
     Object,
     Optimizer,
-    Option,
     Param,
     ParamIter,
     Partial,
@@ -37,7 +37,6 @@ from freezelint.source.values import (
     Value,
     modules_in,
     parameters_of,
-    submodules,
     tensors_in,
 )
 
@@ -83,8 +82,11 @@ def arguments(reader: Reader, node: cst.Call) -> tuple[list[Value], dict[str, Va
 def call(reader: Reader, callee: Value, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     handler = CALLS.get(type(callee))
     if handler is not None:
-        return handler(reader, callee, args, kwargs, node)
-    return unknown_call(reader, args, kwargs, node)
+        value: Value = handler(reader, callee, args, kwargs, node)
+        return value
+    result = unknown_call(reader, args, kwargs, node)
+    reader.emit(Called, node, "", callee, args, kwargs, result)
+    return result
 
 
 def unknown_call(reader: Reader, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
@@ -102,9 +104,7 @@ def unknown_call(reader: Reader, args: list[Value], kwargs: dict[str, Value], no
     return UNKNOWN
 
 
-def call_union(
-    reader: Reader, callee: Union, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
-) -> Value:
+def call_union(reader: Reader, callee: Union, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     results: list[Value] = []
 
     def arm(option: Value) -> Callable[[], None]:
@@ -141,9 +141,7 @@ def local_function(reader: Reader, node: cst.FunctionDef) -> FunctionInfo:
     return cache[id(node)]  # type: ignore[no-any-return]
 
 
-def call_function(
-    reader: Reader, func: Func, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
-) -> Value:
+def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     """Read the body of a project function with these arguments."""
     info = func.info
     if len(reader.calls) >= MAX_DEPTH or reader.calls.count(info) > 1:
@@ -219,7 +217,7 @@ def decorator_modes(reader: Reader, func: Func) -> list[Mode]:
         finally:
             reader.frames.pop()
         text = f"@{func.info.file.code(decorator.decorator)}"
-        if isinstance(value, Context_):
+        if isinstance(value, Manager):
             modes.append(Mode(value.flag, value.kind, spot, text))
         elif isinstance(value, External) and value.name in library.GRAD_CONTEXTS:
             kind, flag = library.GRAD_CONTEXTS[value.name]
@@ -227,9 +225,7 @@ def decorator_modes(reader: Reader, func: Func) -> list[Mode]:
     return modes
 
 
-def bind_parameters(
-    reader: Reader, frame: Frame, func: Func, args: list[Value], kwargs: dict[str, Value]
-) -> None:
+def bind_parameters(reader: Reader, frame: Frame, func: Func, args: list[Value], kwargs: dict[str, Value]) -> None:
     node = func.info.node
     left = dict(kwargs)
     names = [*node.params.posonly_params, *node.params.params]
@@ -277,7 +273,8 @@ def with_generator(
 
     if len(reader.calls) >= MAX_DEPTH or reader.calls.count(func.info) > 1:
         return rest()
-    outer_frames, status = len(reader.frames), [None]
+    outer_frames = len(reader.frames)
+    status: list[str | None] = [None]
 
     def body() -> None:
         inner = reader.frames[outer_frames:]
@@ -285,7 +282,7 @@ def with_generator(
         mine = reader.calls.pop()
         if target is not None:
             bind(reader, target, inner[-1].yields[-1] if inner[-1].yields else UNKNOWN)
-        status[0] = rest()  # type: ignore[call-overload]
+        status[0] = rest()
         reader.calls.append(mine)
         reader.frames += inner
 
@@ -351,7 +348,7 @@ def _dataclass(reader: Reader, new: Instance, args: list[Value], kwargs: dict[st
                 for small in statement.body
                 if isinstance(small, cst.AnnAssign) and isinstance(small.target, cst.Name)
             ]
-    new.attrs.update(dict(zip(fields, args)))
+    new.attrs.update(dict(zip(fields, args, strict=False)))
     new.attrs.update({key: value for key, value in kwargs.items() if key in fields})
 
 
@@ -371,13 +368,10 @@ def call_instance(
     return result
 
 
-def forward(
-    reader: Reader, module: Instance, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
-) -> Value:
+def forward(reader: Reader, module: Instance, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     values = [*args, *kwargs.values()]
     if module.wraps is not None:
-        inner = call(reader, module.wraps, args, kwargs, node)
-        return inner
+        return call(reader, module.wraps, args, kwargs, node)
     method = module.cls.method("forward") if module.cls else None
     if method is not None and len(reader.calls) < MAX_DEPTH and reader.calls.count(method) < 2:
         return call_function(reader, Func(method, module, module.cls.outer if module.cls else None), args, kwargs, node)
@@ -409,7 +403,8 @@ def call_method_value(
     owner, name = callee.owner, callee.name
     handler = METHODS.get(type(owner))
     if handler is not None:
-        return handler(reader, owner, name, args, kwargs, node)
+        value: Value = handler(reader, owner, name, args, kwargs, node)
+        return value
     return unknown_method(reader, owner, name, args, kwargs, node)
 
 
@@ -483,7 +478,7 @@ FOLD: dict[str, Callable[[object, object], object]] = {
     "Modulo": lambda a, b: a % b,  # type: ignore[operator]
 }
 
-CALLS = {
+CALLS: dict[type, Any] = {
     Union: call_union,
     Func: call_func,
     Partial: call_partial,
@@ -494,7 +489,7 @@ CALLS = {
     Super: super_call,
 }
 
-METHODS = {
+METHODS: dict[type, Any] = {
     Tensor: tensors.method,
     Param: tensors.method,
     Data: tensors.data_method,
@@ -505,5 +500,5 @@ METHODS = {
     Dict: builtin_calls.dict_method,
     Const: builtin_calls.const_method,
     Loader: builtin_calls.loader_method,
-    Context_: torch_calls.context_method,
+    Manager: torch_calls.context_method,
 }

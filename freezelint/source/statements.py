@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import libcst as cst
 
-from freezelint.source import calls, library, objects
+from freezelint.source import calls, objects
 from freezelint.source.expressions import evaluate, iterate, truth
-from freezelint.source.project import FunctionInfo, ModuleInfo, class_info, dotted, imported
+from freezelint.source.project import class_info, dotted, imported
 from freezelint.source.reader import Reader
 from freezelint.source.story import Autocast, Mode, Statement
 from freezelint.source.values import (
     UNKNOWN,
     Cls,
     Const,
-    Context_,
-    Data,
-    Dict,
-    External,
     Func,
     Instance,
+    Manager,
     Partial,
     Seq,
     Tensor,
     Union,
     Value,
 )
-from freezelint.source.values import Project as ProjectModule
 
 
 def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | None:
@@ -106,13 +103,13 @@ def bind_name(reader: Reader, name: str, value: Value) -> None:
 def unpack(
     reader: Reader, target: cst.Tuple | cst.List, value: Value, value_node: cst.BaseExpression | None = None
 ) -> None:
-    places = [element for element in target.elements]
+    places = list(target.elements)
     starred = next((i for i, e in enumerate(places) if isinstance(e, cst.StarredElement)), None)
     parts = objects.parts(reader, value, len(places), target, starred)
     nodes: list[cst.BaseExpression | None] = [None] * len(places)
     if isinstance(value_node, (cst.Tuple, cst.List)) and len(value_node.elements) == len(places):
         nodes = [element.value for element in value_node.elements]
-    for element, part, node in zip(places, parts, nodes):
+    for element, part, node in zip(places, parts, nodes, strict=False):
         bind(reader, element.value, part, node)
 
 
@@ -137,7 +134,9 @@ def if_statement(reader: Reader, node: cst.If) -> str | None:
         return body()
 
     first, second = (1, 0) if negated else (0, 1)
-    return reader.fork(reader.branch_id(identity), [(first, narrowed_body), (second, other)])
+    branch = reader.branch_id(identity)
+    reader.story.branches[branch] = reader.spot(node.test)
+    return reader.fork(branch, [(first, narrowed_body), (second, other)])
 
 
 def for_loop(reader: Reader, node: cst.For) -> str | None:
@@ -187,18 +186,16 @@ def with_block(reader: Reader, node: cst.With, first: int = 0) -> str | None:
         return with_block(reader, node, first + 1)
 
     if isinstance(manager, Union):
-        contexts = [option for option in manager.options if isinstance(option, Context_)]
+        contexts = [option for option in manager.options if isinstance(option, Manager)]
         if contexts:
             mode = Mode(None, "unknown", reader.spot(item.item), reader.frame.file.code(item.item))
             return reader.within(mode, "block", rest)
-    if isinstance(manager, Context_):
+    if isinstance(manager, Manager):
         return enter(reader, manager, rest)
     if isinstance(manager, Func) and manager.info.decorated("contextmanager"):
         return calls.with_generator(reader, manager, [], {}, item.item, target, rest)
     if isinstance(manager, Partial) and isinstance(manager.function, Func):
-        return calls.with_generator(
-            reader, manager.function, manager.args, manager.kwargs, item.item, target, rest
-        )
+        return calls.with_generator(reader, manager.function, manager.args, manager.kwargs, item.item, target, rest)
     if isinstance(manager, Instance) and not manager.is_module and manager.cls:
         entered = objects.call_method(reader, manager, "__enter__", [], {}, item.item)
         if target is not None:
@@ -211,7 +208,7 @@ def with_block(reader: Reader, node: cst.With, first: int = 0) -> str | None:
     return rest()
 
 
-def enter(reader: Reader, manager: Context_, rest: object) -> str | None:
+def enter(reader: Reader, manager: Manager, rest: object) -> str | None:
     assert callable(rest)
     if manager.kind == "autocast":
         reader.autocasts.append(manager)
@@ -278,7 +275,10 @@ def class_definition(reader: Reader, node: cst.ClassDef) -> str | None:
 
 def import_statement(reader: Reader, node: cst.Import | cst.ImportFrom) -> str | None:
     file = reader.frame.file
+    at_top = reader.frame is reader.module_frames.get(file.path)
     for name, (module, inner, dots) in imported(node):
+        if at_top and file.imports.get(name) == (module, inner, dots):
+            continue  # `lookup` follows it when it is used
         if name != "*":
             found = reader.project.imported(file, module, inner, dots)
             reader.put(reader.frame.env, name, objects.from_project(reader, found, file))
@@ -318,7 +318,7 @@ def declare(reader: Reader, node: cst.Global | cst.Nonlocal) -> str | None:
     return None
 
 
-STATEMENTS = {
+STATEMENTS: dict[type, Callable[[Reader, Any], str | None]] = {
     cst.Expr: expression,
     cst.Assign: assign,
     cst.AnnAssign: annotated,

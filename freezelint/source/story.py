@@ -1,4 +1,4 @@
-"""A story: one reading of a program from an entry point – its timeline of events and its gradient map."""
+"""A story: one reading of a program from an entry point: its timeline of events and its gradient map."""
 
 from __future__ import annotations
 

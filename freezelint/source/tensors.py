@@ -112,7 +112,10 @@ def flag_tensor(reader: Reader, owner: Tensor | Data, flag: bool | None, via: st
 def data_method(
     reader: Reader, owner: Data, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
 ) -> Value:
-    """A method of a batch: data stays data."""
+    """A method of a batch: data stays data. What `backward()` is called on came out of something unknown."""
+    if name == "backward":
+        training.backward(reader, UNKNOWN, node, "backward")
+        return UNKNOWN
     if name == "requires_grad_":
         return requires_grad_(reader, owner, args, kwargs, node)
     if name in library.NO_TENSOR:
@@ -123,9 +126,6 @@ def data_method(
     held = [v for v in (*args, *kwargs.values()) if isinstance(v, (Tensor, Param))]
     if held:
         return reader.tensor(name, [owner, *held], node)
-    if name == "backward":
-        training.backward(reader, owner, node, "backward")
-        return UNKNOWN
     return Data(owner.node, owner.spot, owner.name)
 
 
@@ -136,7 +136,7 @@ def literal_tensor(
     wanted = kwargs.get("requires_grad")
     leaf = wanted is not None and wanted != FALSE
     new = reader.input(name, node, leaf=leaf)
-    new.literal = all(isinstance(v, Const) or (isinstance(v, Seq)) for v in values) and name in (
+    new.literal = all(isinstance(v, (Const, Seq)) for v in values) and name in (
         "tensor", "zeros", "zeros_like", "ones", "full", "FloatTensor", "Tensor", "as_tensor",
     )  # fmt: skip
     if leaf:

@@ -17,12 +17,12 @@ from freezelint.source.values import (
     TRUE,
     UNKNOWN,
     Const,
-    Context_,
     Data,
     Dict,
     Func,
     Instance,
     Loader,
+    Manager,
     Object,
     Optimizer,
     Option,
@@ -50,19 +50,20 @@ def call(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value],
     short = name.split(".")[-1]
     special = SPECIAL.get(name)
     if special is not None:
-        return special(reader, name, args, kwargs, node)
+        value: Value = special(reader, name, args, kwargs, node)
+        return value
     if name in library.GRAD_CONTEXTS:
         return grad_context(reader, name, args, kwargs, node)
     if name in library.AUTOCAST:
         enabled = kwargs.get("enabled", TRUE) != FALSE
         cache = kwargs.get("cache_enabled") != FALSE
-        return Context_("autocast", enabled, reader.spot(node), reader.frame.file.code(node), cache)
+        return Manager("autocast", enabled, reader.spot(node), reader.frame.file.code(node), cache)
     if name in PASS_THROUGH or name in CONVERTED:
         reader.emit(Called, node, name, None, args, kwargs, args[0] if args else UNKNOWN)
         return args[0] if args else UNKNOWN
     if library.OPTIMIZER.match(name):
         return training.optimizer(reader, name, args, kwargs, node)
-    if name.startswith("torch.nn.init.") or name.startswith("nn.init."):
+    if name.startswith(("torch.nn.init.", "nn.init.")):
         reader.emit(Called, node, name, None, args, kwargs, UNKNOWN)
         return args[0] if args else UNKNOWN
     if name.startswith("torch.nn.") and name.count(".") <= 3 and short[:1].isupper() and "functional" not in name:
@@ -119,8 +120,7 @@ def torch_function(
         return UNKNOWN
     if args and isinstance(args[0], (Tensor, Param)) and short in tensors.PAIRS:
         return tensors.method(reader, args[0], short, args[1:], kwargs, node)
-    cut = tensors.cut_of(reader, short, node)
-    made = reader.tensor(name, held, node, cut)
+    made = reader.tensor(name, held, node, tensors.cut_of(reader, short, node))
     return Seq([made], True, "tuple") if short in tensors.SEVERAL else made
 
 
@@ -158,7 +158,7 @@ def grad_context(reader: Reader, name: str, args: list[Value], kwargs: dict[str,
         mode = Mode(flag, "global", reader.spot(node), text)
         reader.emit(ModeChange, node, mode, "switch")
         reader.set_mode(mode)
-    return Context_(kind, flag, reader.spot(node), text)
+    return Manager(kind, flag, reader.spot(node), text)
 
 
 def in_with(reader: Reader, node: cst.CSTNode) -> bool:
@@ -439,7 +439,7 @@ def unknown_step(reader: Reader, args: list[Value], node: cst.CSTNode) -> Value 
 
 
 def context_method(
-    reader: Reader, owner: Context_, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+    reader: Reader, owner: Manager, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
 ) -> Value:
     if name == "__enter__" and owner.kind != "autocast":
         mode = Mode(owner.flag, "global", reader.spot(node), reader.frame.file.code(node))
