@@ -16,21 +16,18 @@ from freezelint.source.values import (
     UNKNOWN,
     Cls,
     Const,
-    Data,
     Dict,
     External,
     Func,
     Instance,
     Loader,
-    Object,
-    Optimizer,
+    Method,
     Param,
     ParamIter,
     Seq,
     Tensor,
     Union,
     Value,
-    parameters_of,
     tensors_in,
 )
 
@@ -130,13 +127,19 @@ def map_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value
 
 def filter_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     from freezelint.source.calls import call as call_value
-    from freezelint.source.expressions import truth_of
+    from freezelint.source.expressions import tested, truth_of
 
     if len(args) < 2:
         return UNKNOWN
     source = args[1]
     items = source.items if isinstance(source, ParamIter) else objects.elements(reader, source, first_argument(node))
-    kept = [item for item in items if truth_of(reader, call_value(reader, args[0], [item], {}, node)) is not False]
+    kept = []
+    for item in items:
+        answer = call_value(reader, args[0], [item], {}, node)
+        if isinstance(args[0], Func) and isinstance(args[0].info.node, cst.Lambda):
+            tested(reader, args[0].info.node.body, answer)
+        if truth_of(reader, answer) is not False:
+            kept.append(item)
     if isinstance(source, ParamIter) or objects.params_in(kept):
         sources = [source] if isinstance(source, ParamIter) else []
         return ParamIter(kept, spot=reader.spot(node), filtered=True, sources=sources)
@@ -246,8 +249,9 @@ def hasattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> V
 def getattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     if len(args) >= 2 and isinstance(args[1], Const):
         found = objects.get_attribute(reader, args[0], str(args[1].value), node)
-        if len(args) == 3 and isinstance(found, objects.Method):
-            return reader.join([found, args[2]]) if args[2] != NONE else found  # type: ignore[no-any-return]
+        if len(args) == 3 and isinstance(found, Method):
+            joined: Value = reader.join([found, args[2]]) if args[2] != NONE else found
+            return joined
         return found
     if args and isinstance(args[0], External):
         return External(f"{args[0].name}.*")
@@ -397,6 +401,3 @@ def const_method(reader: Reader, owner: Const, name: str, args: Args, kwargs: Kw
 
 def loader_method(reader: Reader, owner: Loader, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     return reader.data(owner.name or "batch", node) if name in ("next", "__next__", "__getitem__") else owner
-
-
-assert Func and Optimizer and Object and parameters_of and Data

@@ -13,6 +13,7 @@ from freezelint.gradient_map import Cause, Cut
 from freezelint.source import calls, objects
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import Frame, Reader
+from freezelint.source.story import Tested
 from freezelint.source.values import (
     FALSE,
     NONE,
@@ -26,6 +27,7 @@ from freezelint.source.values import (
     Func,
     Instance,
     Loader,
+    Method,
     Optimizer,
     Option,
     Param,
@@ -154,7 +156,7 @@ def subscript(reader: Reader, node: cst.Subscript) -> Value:
     for element in node.slice:
         if isinstance(element.slice, cst.Index):
             index.append(evaluate(reader, element.slice.value))
-        else:
+        elif isinstance(element.slice, cst.Slice):
             for bound in (element.slice.lower, element.slice.upper, element.slice.step):
                 if bound is not None:
                     evaluate(reader, bound)
@@ -182,6 +184,7 @@ def unary(reader: Reader, node: cst.UnaryOperation) -> Value:
 
 def boolean(reader: Reader, node: cst.BooleanOperation) -> Value:
     left = evaluate(reader, node.left)
+    tested(reader, node.left, left)
     known = truth_of(reader, left)
     stops = known is False if isinstance(node.operator, cst.And) else known is True
     if stops:
@@ -191,7 +194,8 @@ def boolean(reader: Reader, node: cst.BooleanOperation) -> Value:
         return right
     if isinstance(node.operator, cst.Or) and isinstance(left, Union):
         left = reader.join([option for option in left.options if option is not NONE]) or left
-    return reader.join([left, right])
+    joined: Value = reader.join([left, right])
+    return joined
 
 
 def comparison(reader: Reader, node: cst.Comparison) -> Value:
@@ -270,8 +274,7 @@ def lambda_(reader: Reader, node: cst.Lambda) -> Value:
 
 def comprehension(reader: Reader, node: cst.ListComp | cst.SetComp | cst.GeneratorExp) -> Value:
     made: list[Value] = []
-    conditions: list[bool | None] = []
-    exact = comprehend(reader, node.for_in, lambda: made.append(evaluate(reader, node.elt)), conditions)
+    exact = comprehend(reader, node.for_in, lambda: made.append(evaluate(reader, node.elt)))
     if isinstance(node, cst.GeneratorExp) or any(isinstance(item, (Param, ParamIter)) for item in made):
         params = objects.params_in(made)
         if params is not None and (params or _over_parameters(reader, node)):
@@ -297,11 +300,11 @@ def dict_comprehension(reader: Reader, node: cst.DictComp) -> Value:
         else:
             new.rest = value if new.rest is None else reader.join([new.rest, value])
 
-    comprehend(reader, node.for_in, add, [])
+    comprehend(reader, node.for_in, add)
     return new
 
 
-def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None], conditions: list[bool | None]) -> bool:
+def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None]) -> bool:
     """Run `body` for what a comprehension loops over; True when exactly those elements are known."""
     items, exact = iterate(reader, evaluate(reader, loop.iter), loop.iter)
     frame = reader.frame
@@ -311,13 +314,12 @@ def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None], cond
         bind_target(reader, loop.target, item)
         passed: list[bool | None] = [truth(reader, condition.test)[0] for condition in loop.ifs]
         if False not in passed:
-            conditions += passed
             exact = exact and None not in passed
 
             def inner() -> None:
                 nonlocal exact
                 if loop.inner_for_in:
-                    exact = comprehend(reader, loop.inner_for_in, body, conditions) and exact
+                    exact = comprehend(reader, loop.inner_for_in, body) and exact
                 else:
                     body()
 
@@ -334,7 +336,7 @@ def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None], cond
     return exact
 
 
-def bind_target(reader: Reader, target: cst.BaseAssignTargetExpression, item: Value) -> None:
+def bind_target(reader: Reader, target: cst.CSTNode, item: Value) -> None:
     from freezelint.source.statements import bind
 
     bind(reader, target, item)
@@ -355,6 +357,7 @@ def truth(reader: Reader, node: cst.BaseExpression) -> tuple[bool | None, str, b
     while isinstance(inner, cst.UnaryOperation) and isinstance(inner.operator, cst.Not):
         negated, inner = not negated, inner.expression
     value = evaluate(reader, inner)
+    tested(reader, inner, value)
     known = truth_of(reader, value)
     text = dotted(inner) if isinstance(inner, (cst.Attribute, cst.Name)) else ""
     if isinstance(inner, cst.Name) and not isinstance(value, Option):
@@ -364,7 +367,15 @@ def truth(reader: Reader, node: cst.BaseExpression) -> tuple[bool | None, str, b
     return known, text, negated
 
 
+def tested(reader: Reader, node: cst.BaseExpression, value: Value) -> None:
+    """A condition that is a method nobody has called is noted."""
+    if isinstance(value, Method) and value.name == "requires_grad_":
+        reader.emit(Tested, node, node, value)
+
+
 def truth_of(reader: Reader, value: Value) -> bool | None:
+    if isinstance(value, Method) and value.name == "requires_grad_":
+        return True
     if isinstance(value, Const):
         return bool(value.value)
     if isinstance(value, (Func, Cls, Optimizer)):
@@ -437,8 +448,8 @@ BUILTINS: dict[str, Value] = {
     **{
         builtin: External(f"builtins.{builtin}")
         for builtin in (
-            "print range len list tuple set dict zip enumerate map filter sum min max abs sorted reversed next iter int "
-            "float bool str isinstance issubclass hasattr getattr setattr super type any all round vars id callable "
+            "print range len list tuple set dict zip enumerate map filter sum min max abs sorted reversed next iter "
+            "int float bool str isinstance issubclass hasattr getattr setattr super type any all round vars id callable "
             "property object open repr divmod pow"
         ).split()
     },

@@ -69,3 +69,38 @@ def assignment(event: AttributeSet) -> Location | None:
 def code(event: Event, node: cst.CSTNode) -> str:
     """The text of a node of the event's file."""
     return event.spot.file.code(node)
+
+
+def owner_text(event: AttributeSet) -> str:
+    """`target` of `target.name = value` or `setattr(target, "name", value)`, as the source writes it."""
+    node = event.node
+    if isinstance(node, cst.Call):
+        return code(event, node.args[0].value)
+    return code(event, node.value if isinstance(node, cst.Attribute) else node)
+
+
+def misspelt(name: str) -> bool:
+    """Whether an attribute name is a near-miss of `requires_grad`, or its method assigned over."""
+    if name == "requires_grad" or name.startswith("_"):
+        return False
+    plain = name.rstrip("_").lower()
+    if plain == "requires_grad" or NEAR.fullmatch(plain):
+        return True
+    return abs(len(plain) - 13) <= 2 and plain[0] in "re" and distance(plain, "requires_grad") <= 2
+
+
+NEAR = re.compile(r"req(?!ue)[a-z]{0,6}_?(grad|grads|gradient|gradients|gradiant|gard|grade)")
+
+
+def distance(a: str, b: str) -> int:
+    """Edits from one word to the other, two letters that changed places counting as one."""
+    rows = [list(range(len(b) + 1))]
+    for i, left in enumerate(a, 1):
+        row = [i]
+        for j, right in enumerate(b, 1):
+            cost = min(row[j - 1] + 1, rows[i - 1][j] + 1, rows[i - 1][j - 1] + (left != right))
+            if i > 1 and j > 1 and left == b[j - 2] and a[i - 2] == right:
+                cost = min(cost, rows[i - 2][j - 2] + 1)
+            row.append(cost)
+        rows.append(row)
+    return rows[-1][-1]

@@ -22,8 +22,8 @@ MODELS: tuple[bytes, ...] = (b"Module", b"torch", b"from_pretrained")
 _COMMENT = re.compile(rb"#[^\n]*")
 # Functions that rightly run without grad, decorator and all.
 _WITHOUT_GRAD = re.compile(
-    rb"@[\w.]*no_grad(?:\(\))?\s+(?:@[^\n]+\s+)*def _*(?:init|reset|load|call__|generate|sampl|predict|infer|eval|valid|test|"
-    rb"export|convert|step|decode|prepare|post_?process)\w*"
+    rb"@[\w.]*no_grad(?:\(\))?\s+(?:@[^\n]+\s+)*def _*(?:init|reset|load|call__|generate|sampl|predict|infer|eval|"
+    rb"valid|test|export|convert|step|decode|prepare|post_?process)\w*"
 )
 _DISCARDED = re.compile(rb"^[ \t]*[\w.\[\]]+\.(detach|requires_grad_?|detach_)(\(\))?[ \t]*$", re.MULTILINE)
 _USED_PARAMETER = re.compile(

@@ -73,7 +73,9 @@ COPIES = frozenset(
     "torch.tensor torch.as_tensor torch.from_numpy torch.Tensor torch.FloatTensor torch.autograd.Variable "
     "torch.autograd.variable.Variable copy.deepcopy torch.sparse_coo_tensor".split()
 )
-NO_MODULE_PARAMETERS = re.compile(r"(Loss|Dropout\w*|ReLU\w*|GELU|SiLU|Sigmoid|Tanh|Softmax\w*|Pool\w*|Flatten|Identity|Upsample)$")
+NO_MODULE_PARAMETERS = re.compile(
+    r"(Loss|Dropout\w*|ReLU\w*|GELU|SiLU|Sigmoid|Tanh|Softmax\w*|Pool\w*|Flatten|Identity|Upsample)$"
+)
 OPTIMIZER = re.compile(
     r"^(torch\.optim\.(?!lr_scheduler)(\w+\.)*[A-Z]\w+|transformers\.(\w+\.)*(AdamW|Adafactor)|bitsandbytes\.optim\.\w+"
     r"|timm\.optim\.(\w+\.)*[A-Z]\w+|apex\.optimizers\.\w+|torch_optimizer\.\w+|lion_pytorch\.Lion|adabelief_pytorch\.\w+)$"
@@ -104,4 +106,6 @@ SUBMODULE_NAMES = re.compile(
     r"vision_model|text_model|lm_head|score|pooler|trunk|body|neck|net|patch_embed\w*|wte|wpe|h|unet|vae|text_encoder|"
     r"visual_projection|text_projection|feature_extractor|aux_logits|AuxLogits|roi_heads|rpn|embed_tokens|mlp|attn)$"
 )
-PARAMETER_NAMES = re.compile(r"^(weight|bias|in_proj_weight|pos_embed|cls_token|logit_scale|weight_[vg]|weight_[ih]h_l\d)$")
+PARAMETER_NAMES = re.compile(
+    r"^(weight|bias|in_proj_weight|pos_embed|cls_token|logit_scale|weight_[vg]|weight_[ih]h_l\d)$"
+)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import libcst as cst
 
 from freezelint.findings import Finding, Location
-from freezelint.rule import ask, table
+from freezelint.rule import Check, ask, table
 from freezelint.source import objects, training
 from freezelint.source.calls import call_function
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, Project
@@ -18,6 +18,7 @@ from freezelint.source.story import Story
 from freezelint.source.targets import Target, targets
 from freezelint.source.values import UNKNOWN, Func, Instance, Value
 
+DUNDER = ("__call__", "__getitem__", "__iter__", "__next__", "__enter__", "__exit__")
 __all__ = ["Project", "SourceReport", "lint_file", "read_file"]
 BUDGET = 24_000
 STEPS_PER_LINE = 12
@@ -66,11 +67,11 @@ def lint_file(path: str, text: str, project: Project, codes: frozenset[str]) -> 
     return report
 
 
-def _ask(checks: dict[type, list[object]], story: Story) -> Iterator[Finding]:  # type: ignore[type-arg]
+def _ask(checks: dict[type, list[Check]], story: Story) -> Iterator[Finding]:
     for event in story.events:
-        yield from ask(checks, event, story)  # type: ignore[arg-type]
-    yield from ask(checks, story.map, story)  # type: ignore[arg-type]
-    yield from ask(checks, story)  # type: ignore[arg-type]
+        yield from ask(checks, event, story)
+    yield from ask(checks, story.map, story)
+    yield from ask(checks, story)
 
 
 def read_file(file: ModuleInfo, project: Project) -> Iterator[Story]:
@@ -115,9 +116,9 @@ def speaks(info: FunctionInfo) -> bool:
     return any(word in text for word in WORDS) or (info.owner is not None and info.name == "__init__" and "nn." in text)
 
 
-def _guard(reader: Reader, body: object) -> None:
+def _guard(reader: Reader, body: Callable[[], object]) -> None:
     try:
-        body()  # type: ignore[operator]
+        body()
     except (BudgetSpent, RecursionError):
         reader.story.incomplete = True
 
@@ -170,7 +171,7 @@ def _class_story(
     _guard(reader, story)
     owner = made[0] if made and isinstance(made[0], Instance) else None
     for method in methods:
-        if method in seen or method in reader.seen or method.name.startswith("__"):
+        if method in seen or method in reader.seen or method.name.startswith("__") and method.name not in DUNDER:
             continue
         static = method.decorated("staticmethod", "classmethod")
         args = unknown_arguments(reader, method, 0 if method.decorated("staticmethod") else 1)

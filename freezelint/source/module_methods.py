@@ -19,7 +19,6 @@ from freezelint.source.values import (
     Func,
     Instance,
     Option,
-    Param,
     Seq,
     Value,
     named_children,
@@ -192,12 +191,10 @@ def forward(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: c
     return reader.tensor("forward", [*parameters_of(owner), *args], node)
 
 
-def other(
-    reader: Reader, owner: Instance, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
-) -> Value:
+def other(reader: Reader, owner: Instance, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     """A method nobody can look into."""
     from freezelint.source import training
-    from freezelint.source.calls import call_function, unknown_call
+    from freezelint.source.calls import unknown_call
 
     if name in ("manual_backward", "backward") and args:
         training.backward(reader, args[0], node, name)
@@ -225,7 +222,7 @@ def other(
     if name in ("enable_input_require_grads", "gradient_checkpointing_enable", "resize_token_embeddings"):
         reader.emit(Called, node, name, owner, args, kwargs, UNKNOWN)
         return UNKNOWN
-    if name.startswith("freeze") or name.startswith("unfreeze"):
+    if name.startswith(("freeze", "unfreeze")):
         modules.set_flag(reader, owner, parameters_of(owner), None, name, node)
     held = parameters_of(owner) if owner.is_module and owner.opaque else []
     result = unknown_call(reader, [*args, *held], kwargs, node)
@@ -262,6 +259,5 @@ METHODS: dict[str, Any] = {
     "get_submodule": get_submodule,
     "backward": backward,
     "forward": forward,
-    **{name: same for name in ("to", "cuda", "cpu", "float", "half", "double", "bfloat16", "share_memory", "type")},
+    **dict.fromkeys(("to", "cuda", "cpu", "float", "half", "double", "bfloat16", "share_memory", "type"), same),
 }
-assert NONE is not UNKNOWN and submodules and Param

@@ -181,8 +181,8 @@ def clone(reader: Reader, module: Instance, node: cst.CSTNode, known: dict[int, 
     if id(module) in known:
         return known[id(module)]
     new = Instance(
-        module.cls, module.external, module.is_module, reader.spot(node), norm=module.norm, pretrained=module.pretrained,
-        opaque=module.opaque, args=module.args, kwargs=module.kwargs, modes=list(module.modes), name="",
+        module.cls, module.external, module.is_module, reader.spot(node), norm=module.norm, opaque=module.opaque,
+        pretrained=module.pretrained, args=module.args, kwargs=module.kwargs, modes=list(module.modes), name="",
     )  # fmt: skip
     known[id(module)] = new
     for name, param in module.params.items():

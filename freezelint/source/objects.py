@@ -290,9 +290,8 @@ def _set_child(reader: Reader, owner: Instance, key: Value, value: Value, node: 
     if isinstance(key, Const) and isinstance(key.value, str) and owner.is_module:
         store(reader, owner, key.value, value, node)
     elif owner.children is not None:
-        known = isinstance(key, Const) and isinstance(key.value, int) and abs(key.value) < len(owner.children) + 1
-        if known and owner.children:
-            index = key.value if key.value < len(owner.children) else -1  # type: ignore[union-attr]
+        if owner.children and isinstance(key, Const) and isinstance(key.value, int):
+            index = key.value if abs(key.value) < len(owner.children) else -1
             reader.emit(Replaced, node, owner, str(index), owner.children[index], value)
             owner.children[index] = value
         else:
@@ -323,7 +322,7 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
         rest = [owner.rest] if owner.rest is not None else []
         if isinstance(key, Const):
             return owner.rest or UNKNOWN
-        return reader.join([*owner.items.values(), *rest]) if owner.items or rest else UNKNOWN  # type: ignore[no-any-return]
+        return reader.join([*owner.items.values(), *rest] or [UNKNOWN])
     if isinstance(owner, Instance):
         return _child(reader, owner, key, node, sliced=sliced)
     if isinstance(owner, Loader):
@@ -332,9 +331,9 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
 
 
 def _element(reader: Reader, items: Sequence[Value], key: Value, open_: bool) -> Value:
-    if isinstance(key, Const) and isinstance(key.value, int) and not isinstance(key.value, bool):
-        if -len(items) <= key.value < len(items):
-            return items[key.value]
+    number = key.value if isinstance(key, Const) and type(key.value) is int else None
+    if number is not None and -len(items) <= number < len(items):
+        return items[number]
     if not items:
         return UNKNOWN
     joined: Value = reader.join(list(items))
@@ -397,7 +396,8 @@ def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value
     if isinstance(value, Data):
         return [Data(value.node, value.spot, value.name)], False
     if isinstance(value, Const) and isinstance(value.value, (str, list, tuple, dict, range)):
-        return [Const(item) for item in value.value][:32], len(value.value) <= 32
+        constants: list[Value] = [Const(item) for item in value.value]
+        return constants[:32], len(constants) <= 32
     if isinstance(value, Union):
         found = [iterate(reader, option, node) for option in value.options if option != NONE]
         longest = max(found, key=lambda pair: len(pair[0]), default=([UNKNOWN], False))
@@ -536,7 +536,7 @@ def parameter_iterator(reader: Reader, module: Instance, node: cst.CSTNode, *, n
     """`parameters()` and `named_parameters()` of a module."""
     items: list[Value] = list(parameters_of(module))
     if named:
-        names = dict((id(param), name) for name, param in reversed(named_parameters(module)))
+        names = {id(param): name for name, param in reversed(named_parameters(module))}
         items = [
             Seq([UNKNOWN if p.many else Const(names.get(id(p), p.name)), p], kind="tuple")
             for p in items

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import libcst as cst
+from libcst.metadata import MetadataWrapper, PositionProvider
 
 from freezelint.findings import Location
 
@@ -79,9 +80,12 @@ class ClassInfo:
     def is_module(self) -> bool:
         _, outside = self.lineage()
         return any(
-            base.split(".")[-1].endswith(MODULE_BASES) and not base.endswith("DataModule")
+            (base.split(".")[-1].endswith(MODULE_BASES) and not base.endswith("DataModule"))
             or base.startswith(("torch.nn.", "torchvision.models.", "timm.models."))
-            or (base.startswith("transformers.") and base.split(".")[-1].endswith(("Model", "PreTrainedModel", "ForCausalLM")))
+            or (
+                base.startswith("transformers.")
+                and base.split(".")[-1].endswith(("Model", "PreTrainedModel", "ForCausalLM"))
+            )
             for base in outside
         )
 
@@ -160,8 +164,8 @@ class ModuleInfo:
 
     def locate(self, node: cst.CSTNode) -> Location:
         if self._positions is None:
-            wrapper = cst.MetadataWrapper(self.tree, unsafe_skip_copy=True)
-            self._positions = wrapper.resolve(cst.metadata.PositionProvider)
+            wrapper = MetadataWrapper(self.tree, unsafe_skip_copy=True)
+            self._positions = wrapper.resolve(PositionProvider)
         where = self._positions.get(node)
         if where is None:
             return Location(self.path, 1, 0, 1, 0)
@@ -188,14 +192,14 @@ class ModuleInfo:
                     open_.append((indent, match[1], number))
         return self._bodies.get(name, "")
 
-    def resolve(self, name: str) -> ClassInfo | FunctionInfo | ModuleInfo | cst.BaseExpression | str | None:
+    def resolve(self, name: str) -> Resolved:
         """What a dotted top-level name stands for: a project object, an external dotted name, or None."""
         head, _, rest = name.partition(".")
         if not head or name in self._resolving:
             return None
         self._resolving.add(name)
         try:
-            found = self._resolve_head(head)
+            found: Resolved = self._resolve_head(head)
         finally:
             self._resolving.discard(name)
         if not rest or found is None:
@@ -203,7 +207,7 @@ class ModuleInfo:
         if isinstance(found, str):
             return f"{found}.{rest}"
         if isinstance(found, ModuleInfo):
-            inner = found.resolve(rest)
+            inner: Resolved = found.resolve(rest)
             return inner if inner is not None else found.submodule(rest)
         return None
 
@@ -307,7 +311,10 @@ class Project:
     def _find(self, folder: Path, module: str, dots: int) -> str | None:
         relative = Path(*module.split(".")) if module else Path()
         for base in [folder] if dots else self._bases(folder):
-            for candidate in (base / relative / "__init__.py", (base / relative).with_suffix(".py") if module else None):
+            for candidate in (
+                base / relative / "__init__.py",
+                (base / relative).with_suffix(".py") if module else None,
+            ):
                 if candidate is not None and (str(candidate) in self.overlay or candidate.is_file()):
                     return str(candidate)
         return None
@@ -331,3 +338,6 @@ class Project:
             except (OSError, UnicodeDecodeError, cst.ParserSyntaxError, RecursionError):
                 pass
         return self._files[path]
+
+
+Resolved = ClassInfo | FunctionInfo | ModuleInfo | cst.BaseExpression | str | None

@@ -1,4 +1,4 @@
-"""The reader: the state of one abstract reading – frames, branches, grad mode, the story it writes.
+"""The reader: the state of one abstract reading: frames, branches, grad mode, the story it writes.
 
 Both arms of a branch that cannot be decided are read, one after the other, and their writes joined; loops over
 something known are unrolled, others read twice; calls of project functions are followed to a bounded depth.

@@ -43,8 +43,10 @@ def _builds(info: FunctionInfo) -> bool:
 def _classes(file: ModuleInfo) -> Iterator[Target]:
     for info in file.classes.values():
         init = info.method("__init__")
-        if info.is_module and info.method("forward") and (
-            init is None or callable_without_arguments(init.node.params, 1)
+        if (
+            info.is_module
+            and info.method("forward")
+            and (init is None or callable_without_arguments(init.node.params, 1))
         ):
             yield Target(f"{stem(file)}:{info.name}", file.path, "class", info.name, file.locate(info.node.name).line)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from freezelint.gradient_map import Kind
-from freezelint.source import library, modules, objects
+from freezelint.source import modules, objects
 from freezelint.source.reader import Reader
 from freezelint.source.story import (
     Backward,
@@ -21,11 +21,9 @@ from freezelint.source.values import (
     TRUE,
     UNKNOWN,
     Const,
-    Data,
     Dict,
     Func,
     Instance,
-    Loader,
     Object,
     Optimizer,
     Param,
@@ -135,9 +133,7 @@ def backward(reader: Reader, value: Value, node: cst.CSTNode, via: str) -> None:
     reader.emit(Backward, node, value, loss, via, frozenset(reached))
 
 
-def object_method(
-    reader: Reader, owner: Object, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode
-) -> Value:
+def object_method(reader: Reader, owner: Object, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     kind = owner.external.split(".")[-1]
     values = [*args, *kwargs.values()]
     if name in ("backward", "manual_backward") and args:
@@ -302,6 +298,3 @@ def trainer_fit(reader: Reader, owner: Object, module: Instance, node: cst.CSTNo
             loss = outputs.items[0]
         _automatic_step(reader, loss, optimizers, node)
         reader.loops.pop()
-
-
-assert Data and Loader and library

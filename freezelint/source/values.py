@@ -112,7 +112,7 @@ class Method(Value):
 
 
 @dataclass(eq=False, slots=True)
-class Context_(Value):
+class Manager(Value):
     """A context manager: no_grad, inference_mode, enable_grad, set_grad_enabled, autocast."""
 
     kind: str
@@ -252,7 +252,7 @@ def union(values: list[Value]) -> Value:
         return flat[0]
     if all(isinstance(value, (Const, Option)) for value in flat) and NONE not in flat:
         first = flat[0]
-        return Option(first.value if isinstance(first, Const) else first.default)  # type: ignore[union-attr]
+        return Option(first.value if isinstance(first, Const) else getattr(first, "default", None))
     return Union(tuple(flat[:8]))
 
 
