@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
-from freezelint.source.flags import already, assignment, code, flag_of, held, own_parameters, owns
+from freezelint.source.flags import already, assignment, code, flag_of, held, own_parameters, owner_text, owns
 from freezelint.source.story import AttributeSet, Story
 from freezelint.source.values import Instance, Value
 
@@ -41,7 +39,7 @@ def set_on_a_module(event: AttributeSet, story: Story) -> Iterator[Finding]:
         what, severity = "it has no parameters, nothing changes", Severity.HINT
     elif already(story, params, flag, event):
         what, severity = f"its parameters have `requires_grad={flag}` anyway", Severity.HINT
-    target, value = target_and_value(event)
+    target, value = owner_text(event), code(event, event.value_node) if event.value_node is not None else "…"
     whole = assignment(event)
     yield RULE.report(
         event.spot,
@@ -56,15 +54,6 @@ def set_on_a_module(event: AttributeSet, story: Story) -> Iterator[Finding]:
 
 def is_plain_module(value: Value) -> bool:
     return isinstance(value, Instance) and value.is_module and not owns(value, "requires_grad")
-
-
-def target_and_value(event: AttributeSet) -> tuple[str, str]:
-    node = event.node
-    target = (
-        node.args[0].value if isinstance(node, cst.Call) else node.value if isinstance(node, cst.Attribute) else node
-    )
-    value = code(event, event.value_node) if event.value_node is not None else "…"
-    return code(event, target), value
 
 
 @RULE.on(Facts)
