@@ -100,10 +100,16 @@ class Outcome:
 
 
 class Check:
-    """One check of some paths, or of text from standard input under a file name."""
+    """One check of some paths, or of text from standard input under a file name (`unsaved`: other files' texts)."""
 
     def __init__(
-        self, paths: Sequence[str], resolver: Resolver, *, stdin: bytes | None = None, stdin_name: str = "-"
+        self,
+        paths: Sequence[str],
+        resolver: Resolver,
+        *,
+        stdin: bytes | None = None,
+        stdin_name: str = "-",
+        unsaved: dict[str, bytes] | None = None,
     ) -> None:
         self.resolver = resolver
         self.settings = resolver.settings
@@ -113,7 +119,7 @@ class Check:
             self.sources = Sources()
         else:
             self.files = [Found(stdin_name, resolver.of(Path(stdin_name).absolute().parent))]
-            self.sources = Sources({stdin_name: stdin})
+            self.sources = Sources({**(unsaved or {}), stdin_name: stdin})
             self.paths = [stdin_name if stdin_name != "-" else "."]
         self.by_path = {file.path: file for file in self.files}
         self.roots = project_roots(self.paths)

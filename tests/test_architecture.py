@@ -23,7 +23,8 @@ LAYERS = [
     {"checks"},
     {"source_stage", "graph_stage", "run_stage"},
     {"engine", "settle"},
-    {"baseline", "watch", "commands", "api", "server", "integrations"},
+    {"baseline", "watch", "editor"},
+    {"commands", "api", "server", "integrations"},
     {"cli"},
     {"__main__"},
 ]
