@@ -1,0 +1,45 @@
+"""FRZ302: a value leaves the graph between trainable parameters and the loss: detached, copied or made a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from freezelint.findings import ClaimKind, Finding, Safety
+from freezelint.flow import Loss
+from freezelint.gradient_map import Cause, GradientMap
+from freezelint.rule import Rule
+from freezelint.source.loss_terms import at_first_cut, effect_of, losses, lost_names
+from freezelint.source.undo_block import without_call
+
+RULE = Rule(
+    code="FRZ302",
+    name="detached-from-loss",
+    message="{text} ends the gradient on its way to {lost}: {effect}",
+    fix="leave {text} out",
+    safety=Safety.UNSAFE,
+    claim=ClaimKind.STARVED,
+)
+CAUSES = (Cause.DETACH, Cause.DATA, Cause.ITEM, Cause.NUMPY, Cause.COPY)
+
+
+@RULE.on(GradientMap)
+def check(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
+    for row, others in at_first_cut(row for row in losses(map_, subject) if row.cut.cause in CAUSES):
+        if row.cut.place is not None:
+            yield _report(row, others, subject)
+
+
+def _report(row: Loss, others: list[Loss], subject: Any) -> Finding:
+    place = row.cut.place
+    assert place is not None
+    lost = lost_names(row, subject)
+    return RULE.report(
+        place,
+        text=row.cut.text if row.cut.text.startswith("`") else f"`{row.cut.text}`",
+        lost=lost,
+        effect=effect_of(row),
+        subject=lost.replace("`", ""),
+        related=tuple((other.cut.place, "and here") for other in others if other.cut.place is not None),
+        edits=without_call(place),
+    )

@@ -1,0 +1,185 @@
+"""Where a loss loses a gradient it was meant to give, asked of a gradient map whoever built it.
+
+Two questions. Of a whole loss: which trainable parameters does its value depend on, though no way brings them a
+gradient? Of each summand: does it depend on what this loss trains, yet is a constant for all of it? Both are answered
+by the cuts next to what lost its gradient, because there the author has something to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from freezelint.gradient_map import Cut, Edge, GradientMap, Kind, Node
+
+SUMS = frozenset("Add Subtract AddAssign SubtractAssign Minus join sum builtins.sum add sub rsub neg add_ sub_".split())
+SCALED = frozenset("Multiply MultiplyAssign Divide DivideAssign mul div mul_ div_".split())
+SAME = frozenset("float double to cuda cpu squeeze view reshape contiguous".split())
+REDUCTIONS = frozenset("sum mean torch.sum torch.mean".split())
+STACKS = frozenset("torch.stack torch.cat stack cat".split())
+A_FACTOR_OF_ZERO = "a factor of zero"
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """A gradient that ends at `cut` on its way from the loss; `lost` are the parameters (or leaves) behind it."""
+
+    loss: Node
+    edge: Edge
+    cut: Cut
+    lost: tuple[Node, ...]
+    term: Node | None = None  # the summand that became a constant; None: parameters no summand reaches
+    whole: bool = False  # nothing that trains is reached by this loss at all
+    last: bool = False  # nothing else is cut between here and the loss
+
+    @property
+    def direct(self) -> bool:
+        """Whether the cut lies on the first step away from a parameter."""
+        return any(self.edge.source == node.id for node in self.lost)
+
+
+Asked = Callable[[Node], bool]
+
+
+def lost_gradients(
+    map_: GradientMap, loss: Node, wanted: Asked, grows: Asked, trained_elsewhere: Iterable[int] = ()
+) -> list[Loss]:
+    """What `loss` was meant to train and cannot.
+
+    `wanted` says which leaves somebody wants a gradient of this loss for, `grows` which may require one at all.
+    """
+    walk = Walk(map_, wanted, grows)
+    live = walk.live(loss.id)
+    whole = not any(walk.wants(i) or walk.unknown(i) for i in live)
+    known = set(trained_elsewhere) | live
+    starved = {i for i in walk.behind(loss.id) if walk.wants(i) and i not in known}
+    found = [
+        Loss(loss, edge, edge.cut, lost, None, whole, edge.target in live)
+        for edge, lost in walk.cuts(loss.id, starved)
+        if edge.cut
+    ]
+    told = {node.id for row in found for node in row.lost}
+    terms = summands(map_, loss.id)
+    for term in terms:
+        found += _constant_term(walk, loss, term, live, told, terms)
+    return found
+
+
+def _constant_term(
+    walk: Walk, loss: Node, term: int, live: set[int], told: set[int], terms: list[int]
+) -> Iterator[Loss]:
+    mine = walk.live(term)
+    if any(walk.wants(i) or walk.unknown(i) for i in mine):
+        return
+    dead = {i for i in walk.behind(term) if walk.wants(i)}
+    if not dead & live or dead & told:
+        return
+    for edge, lost in walk.cuts(term, dead & live):
+        if edge.cut and edge.source not in terms:
+            yield Loss(loss, edge, edge.cut, lost, walk.map.nodes[term], last=edge.target in mine)
+
+
+def constant_losses(map_: GradientMap, wanted: Asked, grows: Asked) -> list[Loss]:
+    """For maps that list the summands as losses of their own: those that bring nothing to what the others train."""
+    walk = Walk(map_, wanted, grows)
+    trains = {i for node in map_.losses() for i in walk.live(node.id) if walk.wants(i)}
+    found: list[Loss] = []
+    for node in map_.losses():
+        mine = walk.live(node.id)
+        if any(walk.wants(i) or walk.unknown(i) for i in mine):
+            continue
+        for edge, lost in walk.cuts(node.id, trains & walk.behind(node.id)):
+            if edge.cut:
+                found.append(Loss(node, edge, edge.cut, lost, node, last=edge.target in mine))
+    return found
+
+
+class Walk:
+    """Walks of one map that end at leaves: nothing behind one gets a gradient through it."""
+
+    def __init__(self, map_: GradientMap, wanted: Asked, grows: Asked) -> None:
+        self.map = map_
+        self.wanted, self.grows = wanted, grows
+        self._live: dict[int, set[int]] = {}
+
+    def wants(self, node: int) -> bool:
+        return self.wanted(self.map.nodes[node])
+
+    def unknown(self, node: int) -> bool:
+        return self.map.nodes[node].kind is Kind.UNKNOWN
+
+    def leaf(self, node: int) -> bool:
+        entry = self.map.nodes[node]
+        return entry.kind is Kind.INPUT and entry.trainable is True
+
+    def _back(self, start: int, *, cuts: bool) -> set[int]:
+        seen, todo = {start}, [start]
+        while todo:
+            node = todo.pop()
+            if self.leaf(node):
+                continue
+            for edge in self.map.into(node):
+                if edge.source not in seen and (cuts or edge.cut is None):
+                    seen.add(edge.source)
+                    todo.append(edge.source)
+        return seen
+
+    def live(self, start: int) -> set[int]:
+        if start not in self._live:
+            self._live[start] = self._back(start, cuts=False)
+        return self._live[start]
+
+    def behind(self, start: int) -> set[int]:
+        return self._back(start, cuts=True)
+
+    def cuts(self, start: int, dead: set[int]) -> Iterator[tuple[Edge, tuple[Node, ...]]]:
+        """The cuts that take `dead` its gradient: the first ones on the way back from `start` whose value had a graph.
+
+        A value that was cut before (the integers a comparison is made of) has none left to lose: the cut lies deeper.
+        """
+        seen, todo = set(self.live(start)), sorted(self.live(start)) if dead else []
+        while todo:
+            target = todo.pop(0)
+            for edge in [] if self.leaf(target) else self.map.into(target):
+                if edge.cut is None or edge.cut.text == A_FACTOR_OF_ZERO:
+                    continue
+                lost = dead & self.behind(edge.source)
+                if not lost:
+                    continue
+                mine = self.live(edge.source)
+                if any(self.grows(self.map.nodes[i]) or self.leaf(i) for i in mine):
+                    yield edge, tuple(self.map.nodes[i] for i in sorted(lost))
+                    continue
+                todo += sorted(mine - seen)
+                seen |= mine
+
+
+def summands(map_: GradientMap, loss: int) -> list[int]:
+    """The summands of a loss, through sums, differences, scaling by numbers and stacks that are summed."""
+    found: list[int] = []
+    todo, seen = [loss], {loss}
+    while todo:
+        node = todo.pop()
+        parts = _parts(map_, node)
+        found += [] if parts else [node]
+        for part in parts:
+            if part not in seen:
+                seen.add(part)
+                todo.append(part)
+    return [node for node in found if map_.nodes[node].kind in (Kind.VALUE, Kind.LOSS)]
+
+
+def _parts(map_: GradientMap, node: int) -> list[int]:
+    name, kind = map_.nodes[node].name, map_.nodes[node].kind
+    into = map_.into(node)
+    sources = list(dict.fromkeys(edge.source for edge in into if edge.cut is None))
+    if any(edge.cut for edge in into) and kind is not Kind.LOSS:
+        return []
+    if kind is Kind.LOSS or name in STACKS or (name in SUMS and (len(sources) > 1 or name not in REDUCTIONS)):
+        return sources
+    if name in SCALED:
+        moving = [i for i in sources if map_.nodes[i].kind is not Kind.UNKNOWN]
+        return moving if len(moving) == 1 else []
+    if len(sources) == 1 and (name in SAME or (name in REDUCTIONS and map_.nodes[sources[0]].name in STACKS)):
+        return sources
+    return []

@@ -1,0 +1,85 @@
+"""The gradients that the losses of a story, a trace or a run were meant to give and do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from freezelint.flow import Loss, constant_losses, lost_gradients
+from freezelint.gradient_map import Cause, GradientMap, Kind, Node
+from freezelint.source.starved import enclosing_with, loss_wants, may_grow, named, param_nodes, reached_anywhere
+from freezelint.source.story import Backward, Spot, Story
+
+WITHOUT_GRAD = (Cause.NO_GRAD, Cause.INFERENCE_MODE)
+
+
+def losses(map_: GradientMap, subject: Any) -> Iterator[Loss]:
+    """Every lost gradient of a map, one for each cut, with everything that is lost there."""
+    rows = _of_story(map_, subject) if isinstance(subject, Story) else _of_map(map_)
+    found: dict[tuple[Any, Any], Loss] = {}
+    for row in rows:
+        key = (row.cut.place, row.cut.scope if row.cut.cause in WITHOUT_GRAD and row.direct and row.last else None)
+        known = found.setdefault(key, row)
+        if known is not row and (known.term is None) == (row.term is None):
+            found[key] = replace(known, lost=tuple({node.id: node for node in (*known.lost, *row.lost)}.values()))
+    yield from found.values()
+
+
+def _of_story(map_: GradientMap, story: Story) -> Iterator[Loss]:
+    trained = reached_anywhere(story)
+    for event in story.of(Backward):
+        if event.node is None:
+            continue
+        wanted, growing = loss_wants(story, event), may_grow(story, event)
+        found = lost_gradients(
+            map_, map_.nodes[event.node], lambda n: n.id in wanted, lambda n: n.id in growing, trained  # noqa: B023
+        )  # fmt: skip
+        yield from (row for row in found if row.term or not story.incomplete)
+
+
+def _of_map(map_: GradientMap) -> Iterator[Loss]:
+    trained = {i for node in map_.losses() for i in map_.reached([node.id])}
+    for loss in map_.losses():
+        yield from lost_gradients(map_, loss, trains, trains, trained)
+    yield from constant_losses(map_, trains, trains)
+
+
+def trains(node: Node) -> bool:
+    return node.kind is Kind.PARAMETER and node.trainable is True
+
+
+def lost_names(row: Loss, subject: Any) -> str:
+    """What lost its gradient, as the source names it."""
+    if isinstance(subject, Story) and (params := param_nodes(subject, row.lost)):
+        return named(subject, params)
+    names = list(dict.fromkeys(f"`{node.module or node.name}`" for node in row.lost))
+    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
+
+
+def without_grad_mode(map_: GradientMap, row: Loss) -> bool:
+    """Whether the loss itself is computed without grad mode, or the mode was switched off for good."""
+    place = row.cut.place
+    if isinstance(place, Spot) and not row.cut.text.startswith("@") and enclosing_with(place) is None:
+        return True
+    if not row.whole:
+        return False
+    tops = [edge.source for edge in map_.into(row.loss.id)]
+    edges = [edge for top in tops for edge in map_.into(top)]
+    return bool(edges) and all(edge.cut and edge.cut.cause in WITHOUT_GRAD for edge in edges)
+
+
+def effect_of(row: Loss) -> str:
+    """What the author will see of it."""
+    return "the term of the loss is a constant" if row.term else "it never trains"
+
+
+def at_first_cut(rows: Iterable[Loss]) -> Iterator[tuple[Loss, list[Loss]]]:
+    """Several cuts of one kind that starve the same parameters in the same way are one mistake: the first, the rest."""
+    groups: dict[tuple[Any, ...], list[Loss]] = {}
+    for row in rows:
+        lost = tuple(sorted(node.id for node in row.lost))
+        groups.setdefault((lost, row.term is None, row.loss.place), []).append(row)
+    for group in groups.values():
+        group.sort(key=lambda row: row.edge.target)
+        yield group[0], group[1:]

@@ -1,0 +1,115 @@
+"""Who wants a gradient, and what the parameters that do are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import libcst as cst
+
+from freezelint.gradient_map import Cause, Node
+from freezelint.source.project import ModuleInfo
+from freezelint.source.story import Backward, GradRead, Loaded, OptimizerBuilt, Spot, Step, Story
+from freezelint.source.values import Instance, Param, options, parameters_of, submodules
+
+def named(story: Story | None, params: Iterable[Param]) -> str:
+    """`encoder` and `head`: the modules that hold these parameters, as the source names them."""
+    left = {id(param): param for param in params}
+    names: list[str] = []
+    for size, module in _by_size(story):
+        held = [id(param) for param in parameters_of(module)]
+        if held and size and all(key in left for key in held):
+            names.append(f"`{module.name}`")
+            for key in held:
+                left.pop(key, None)
+    names += [f"`{param.label or param.name}`" for param in left.values()]
+    names = list(dict.fromkeys(names))
+    if len(names) > 3:
+        names = [*names[:2], f"{len(names) - 2} more"]
+    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _by_size(story: Story | None) -> list[tuple[int, Instance]]:
+    """The modules that have a name, the largest first."""
+    modules = [module for module in story.modules if module.name] if story else []
+    return sorted(((len(submodules(module)), module) for module in modules), key=lambda row: -row[0])
+
+
+def reached_anywhere(story: Story) -> frozenset[int]:
+    """Every node of the map that some backward of the story brings a gradient."""
+    return frozenset(node for event in story.of(Backward) for node in event.reached)
+
+
+def loss_wants(story: Story, event: Backward) -> frozenset[int]:
+    """The leaves a loss should bring a gradient: parameters stepped after it, and inputs whose gradient is read."""
+    if event.via == "autograd.grad":
+        return frozenset(read.node for read in story.of(GradRead) if read.spot == event.spot and read.node is not None)
+    moved, stepped = moved_by_hand(story), stepped_after(story, event)
+    return frozenset(
+        node
+        for node, param in story.of_node.items()
+        if id(param) in stepped and id(param) not in moved and story.flag_at(param, event)
+    )
+
+
+def stepped_after(story: Story, event: Backward) -> set[int]:
+    """The parameters that the steps between this backward and the next one move; all optimised ones if none is seen."""
+    found: set[int] = set()
+    for later in story.events[event.seq + 1 :]:
+        if isinstance(later, Step):
+            found |= {id(param) for param in later.params}
+        elif isinstance(later, Backward) and found:
+            break
+    return found or {id(param) for optimizer in story.optimizers for param in optimizer.params}
+
+
+def may_grow(story: Story, event: Backward) -> frozenset[int]:
+    """The parameters that may require a gradient when the loss is differentiated."""
+    return frozenset(node for node, param in story.of_node.items() if story.flag_at(param, event) is not False)
+
+
+def moved_by_hand(story: Story) -> set[int]:
+    """Parameters whose values are written by other means than a step: averages, copies, a state loaded in the loop."""
+    moved: set[int] = set()
+    for edge in story.map.edges:
+        param = story.of_node.get(edge.source)
+        if param is None:
+            continue
+        name = story.map.nodes[edge.target].name
+        if (edge.cut and edge.cut.cause is Cause.DATA) or (name.endswith("_") and not name.endswith("__")):
+            moved.add(id(param))
+    built = min((event.seq for event in story.of(OptimizerBuilt)), default=0)
+    for event in story.of(Loaded):
+        if event.seq > built and event.context.loops:
+            for module in options(event.target):
+                if isinstance(module, Instance):
+                    moved |= {id(param) for param in parameters_of(module)}
+    return moved
+
+
+def param_nodes(story: Story, nodes: Iterable[Node]) -> list[Param]:
+    return [story.of_node[node.id] for node in nodes if node.id in story.of_node]
+
+
+def enclosing_with(spot: Spot) -> cst.With | None:
+    """The `with` statement that a context manager stands in."""
+    return _withs(spot.file).get(id(spot.node))
+
+
+def _withs(file: ModuleInfo) -> dict[int, cst.With]:
+    known: dict[int, cst.With] | None = getattr(file, "with_statements", None)
+    if known is None:
+        known = {}
+        finder = _Withs(known)
+        file.tree.visit(finder)
+        file.with_statements = known  # type: ignore[attr-defined]
+    return known
+
+
+class _Withs(cst.CSTVisitor):
+    def __init__(self, found: dict[int, cst.With]) -> None:
+        super().__init__()
+        self.found = found
+
+    def visit_With(self, node: cst.With) -> None:
+        for item in node.items:
+            self.found[id(item.item)] = node
