@@ -26,17 +26,17 @@ RULE = Rule(
 
 
 @RULE.on(GradientMap)
-def unread_input(map: GradientMap, story: Story | None = None) -> Iterator[Finding]:
-    passes = [frozenset(map.reached([loss.id])) for loss in map.losses()]
+def unread_input(graph: GradientMap, story: Story | None = None) -> Iterator[Finding]:
+    passes = [frozenset(graph.reached([loss.id])) for loss in graph.losses()]
     read: set[int] = set()
     if story is not None:
         passes, read = training_passes(story), read_inputs(story)
     seen: set[int] = set()
     for reached in passes:
-        for leaf in (map.nodes[i] for i in sorted(reached)):
-            if asks(leaf) and leaf.id not in read | seen and map.parameters(reached):
+        for leaf in (graph.nodes[i] for i in sorted(reached)):
+            if asks(leaf) and leaf.id not in read | seen and graph.parameters(reached):
                 seen.add(leaf.id)
-                needed = any(map.nodes[i].place == leaf.place and map.nodes[i].kind is Kind.INPUT for i in read)
+                needed = any(graph.nodes[i].place == leaf.place and graph.nodes[i].kind is Kind.INPUT for i in read)
                 yield told(leaf, needed)
 
 

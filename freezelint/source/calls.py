@@ -11,7 +11,7 @@ from freezelint.gradient_map import Cause, Cut
 from freezelint.source import builtin_calls, library, modules, objects, tensors, torch_calls, training
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import MAX_DEPTH, Frame, Reader
-from freezelint.source.story import Called, Mode, ModeChange, ModuleCall
+from freezelint.source.story import Called, Mode, ModeChange, ModuleCall, Spot
 from freezelint.source.values import (
     NONE,
     UNKNOWN,
@@ -151,16 +151,17 @@ def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[st
     bind_parameters(reader, frame, func, [owner, *args] if owner is not None else list(args), kwargs)
     modes = decorator_modes(reader, func)
     reader.seen.add(info)
-    return _run(reader, frame, modes)
+    return _run(reader, frame, modes, reader.spot(node))
 
 
-def _run(reader: Reader, frame: Frame, modes: list[Mode]) -> Value:
+def _run(reader: Reader, frame: Frame, modes: list[Mode], site: Spot) -> Value:
     from freezelint.source.expressions import evaluate
     from freezelint.source.statements import block
 
     info = frame.info
     assert info is not None
     reader.calls.append(info)
+    reader.sites.append(site)
     reader.frames.append(frame)
     before = reader.state["mode"]
     try:
@@ -177,6 +178,7 @@ def _run(reader: Reader, frame: Frame, modes: list[Mode]) -> Value:
     finally:
         reader.frames.pop()
         reader.calls.pop()
+        reader.sites.pop()
         if modes:
             reader.set_mode(before)
     if frame.yields:
@@ -279,17 +281,18 @@ def with_generator(
     def body() -> None:
         inner = reader.frames[outer_frames:]
         del reader.frames[outer_frames:]
-        mine = reader.calls.pop()
+        mine, site = reader.calls.pop(), reader.sites.pop()
         if target is not None:
             bind(reader, target, inner[-1].yields[-1] if inner[-1].yields else UNKNOWN)
         status[0] = rest()
         reader.calls.append(mine)
+        reader.sites.append(site)
         reader.frames += inner
 
     frame = Frame(func.info.file, info=func.info, parent=func.env, self_value=func.owner, on_yield=body)
     bind_parameters(reader, frame, func, [func.owner, *args] if func.owner is not None else list(args), kwargs)
     reader.seen.add(func.info)
-    _run(reader, frame, decorator_modes(reader, func))
+    _run(reader, frame, decorator_modes(reader, func), reader.spot(node))
     return status[0]
 
 

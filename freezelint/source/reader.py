@@ -53,6 +53,7 @@ class Reader:
         self.arms: list[tuple[int, int]] = []
         self.loops: list[tuple[int, int]] = []
         self.calls: list[FunctionInfo] = []
+        self.sites: list[Spot] = []  # where each of `calls` was called
         self.autocasts: list[Any] = []
         self.state: dict[str, Any] = {"mode": Mode()}
         self.journal: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -75,7 +76,14 @@ class Reader:
         return Spot(self.frame.file, node)
 
     def context(self) -> Context:
-        return Context(tuple(self.arms), tuple(self.loops), tuple(self.calls), self.mode, tuple(self.autocasts))
+        return Context(
+            tuple(self.arms),
+            tuple(self.loops),
+            tuple(self.calls),
+            self.mode,
+            tuple(self.autocasts),
+            tuple(self.sites),
+        )
 
     def emit(self, kind: type[E], node: cst.CSTNode | Spot, *values: Any, **more: Any) -> E:
         spot = node if isinstance(node, Spot) else self.spot(node)

@@ -57,6 +57,7 @@ class Context:
     calls: tuple[FunctionInfo, ...] = ()
     mode: Mode = Mode()
     autocast: tuple[Any, ...] = ()
+    sites: tuple[Spot, ...] = ()  # where each of `calls` was called
 
     def excludes(self, other: Context) -> bool:
         """Whether both can not happen in one execution of the same pass."""
