@@ -10,7 +10,8 @@ import libcst as cst
 from freezelint.findings import Location
 from freezelint.source.project import ClassInfo
 from freezelint.source.story import AttributeSet, Event, Spot, Story
-from freezelint.source.values import NONE, Const, Instance, Param, Value, options, parameters_of
+from freezelint.source.values import NONE, Const, Instance, Param, Tensor, Value, options, parameters_of
+from freezelint.textfile import python_lines
 
 
 def held(value: Value) -> tuple[Value, ...]:
@@ -55,7 +56,7 @@ def assignment(event: AttributeSet) -> Location | None:
     if value is None or not isinstance(node, cst.Attribute) or node.lpar or getattr(value, "lpar", ()):
         return None
     left, right = event.spot.locate(), Spot(event.spot.file, value).locate()
-    lines = event.spot.file.text.splitlines()
+    lines = python_lines(event.spot.file.text)
     if not left.line == left.end_line == right.line <= right.end_line <= len(lines):
         return None
     before, between = lines[left.line - 1][: left.column], lines[left.line - 1][left.end_column : right.column]
@@ -104,3 +105,31 @@ def distance(a: str, b: str) -> int:
             row.append(cost)
         rows.append(row)
     return rows[-1][-1]
+
+
+TEMPORARY = frozenset("detach clone cpu cuda contiguous".split())
+
+
+def temporary(node: cst.BaseExpression) -> cst.BaseExpression | None:
+    """What lies under `.data`, `.detach()`, `.clone()` …; None where the expression makes no copy or alias."""
+    base: cst.BaseExpression = node
+    while True:
+        if isinstance(base, cst.Attribute) and base.attr.value == "data":
+            base = base.value
+        elif isinstance(base, cst.Call) and isinstance(base.func, cst.Attribute) and base.func.attr.value in TEMPORARY:
+            base = base.func.value
+        else:
+            return None if base is node else base
+
+
+def origin(story: Story, event: Event, node: cst.BaseExpression) -> Param | Tensor | None:
+    """The parameter or tensor that the temporary made at `node` was taken from."""
+    made = next((n.id for n in reversed(story.map.nodes) if n.place == Spot(event.spot.file, node)), None)
+    todo = [] if made is None else [made]
+    while todo:
+        found = [edge.source for edge in story.map.into(todo.pop())]
+        for source in found:
+            if source in story.of_node:
+                return story.of_node[source]
+        todo += found[:1]
+    return None if made is None else Tensor(made)

@@ -26,7 +26,7 @@ ENTRIES = frozenset("main train fit run forward training_step train_step train_e
 # What a body must hold to be worth a story of its own.
 WORDS = (
     "requir", "no_grad", "inference_mode", "grad_enabled", "detach", "backward", "optim", "zero_grad", "checkpoint",
-    "Parameter", "parameters(", ".data", ".eval(", ".train(", ".item(", ".numpy(", "Variable", "freeze", "autocast",
+    "Parameter", "parameters(", ".data", ".eval", ".train(", ".item(", ".numpy(", "Variable", "freeze", "autocast",
 )  # fmt: skip
 
 
