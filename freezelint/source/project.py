@@ -17,6 +17,7 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from freezelint.findings import Location
+from freezelint.textfile import python_lines
 
 MODULE_BASES = ("Module", "LightningModule", "PreTrainedModel", "LightningDataModule")
 _LARGEST_DEPENDENCY = 400_000
@@ -179,7 +180,7 @@ class ModuleInfo:
         if self._bodies is None:
             self._bodies = {}
             open_: list[tuple[int, str, int]] = []
-            lines = self.text.splitlines()
+            lines = python_lines(self.text)
             for number, line in enumerate([*lines, "end"]):
                 stripped = line.lstrip()
                 if not stripped or stripped[0] in "#)]}":

@@ -10,6 +10,7 @@ import libcst as cst
 from freezelint.findings import Location
 from freezelint.source.project import ModuleInfo, dotted
 from freezelint.source.story import Spot
+from freezelint.textfile import python_lines
 
 Edits = tuple[tuple[Location, str], ...]
 _PARENTS: WeakKeyDictionary[ModuleInfo, dict[int, cst.CSTNode]] = WeakKeyDictionary()
@@ -112,7 +113,7 @@ def move_behind(moved: Spot, anchor: Spot) -> Edits:
     if len(block.body) < 2:
         return ()
     at, after = moved.file.locate(line), anchor.file.locate(other[1])
-    lines = moved.file.text.splitlines()
+    lines = python_lines(moved.file.text)
     if at.line != at.end_line or after.end_line >= len(lines) + 1:
         return ()
     text = " " * after.column + lines[at.line - 1].strip()

@@ -9,6 +9,7 @@ import libcst as cst
 from freezelint.findings import Location
 from freezelint.source.starved import enclosing_with
 from freezelint.source.story import Spot
+from freezelint.textfile import python_lines
 
 
 def undone(place: Any) -> tuple[tuple[Location, str], ...]:
@@ -25,7 +26,7 @@ def undone(place: Any) -> tuple[tuple[Location, str], ...]:
 
 def _without_decorator(place: Spot) -> tuple[tuple[Location, str], ...]:
     at = place.locate()
-    lines = place.file.text.splitlines(keepends=True)
+    lines = python_lines(place.file.text, keepends=True)
     head = lines[at.line - 1][: at.column].rstrip()
     if not head.endswith("@") or at.end_line >= len(lines):
         return ()
@@ -36,7 +37,7 @@ def _dedented(place: Spot, block: cst.With) -> tuple[tuple[Location, str], ...]:
     """The body in the place of the block: its lines, moved to the left by what the block had put before them."""
     whole = place.file.locate(block)
     first = place.file.locate(block.body.body[0])
-    lines = place.file.text.splitlines(keepends=True)
+    lines = python_lines(place.file.text, keepends=True)
     head = lines[whole.line - 1][: whole.column]
     deeper = lines[first.line - 1][: first.column]
     if first.line == whole.line or head.strip() or not deeper.startswith(head):
