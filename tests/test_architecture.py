@@ -17,7 +17,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_rules" not in path.pa
 LAYERS = [
     {"", "findings"},
     {"gradient_map", "textfile", "book", "fixes"},
-    {"rule", "settings", "cache", "suppress", "rules_table", "facts", "model_report", "settings_schema"},
+    {"rule", "settings", "cache", "suppress", "rules_table", "facts", "flow", "model_report", "settings_schema"},
     {"config", "output"},
     {"source", "client"},
     {"checks"},
@@ -43,7 +43,8 @@ ALLOWED = {
     "pytorch_lightning": ("integrations",),
     "transformers": ("integrations",),
 }
-FORBIDDEN = ("libcst.matchers", "libcst.codemod", "libcst.metadata")
+FORBIDDEN = ("libcst.matchers", "libcst.codemod")
+PROVIDERS = ("ScopeProvider", "QualifiedNameProvider", "ParentNodeProvider", "FullyQualifiedNameProvider")
 
 
 def name_of(path: Path) -> str:
@@ -106,6 +107,7 @@ def test_third_packages_stay_where_they_belong(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_costly_parts_of_the_parser_are_not_used(path: Path) -> None:
     assert [line for module, line, _ in imports(path) if module.startswith(FORBIDDEN)] == []
+    assert not [name for name in PROVIDERS if name in path.read_text(encoding="utf-8")]
 
 
 def test_worker_imports_nothing_of_ours() -> None:

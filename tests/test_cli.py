@@ -50,7 +50,7 @@ def test_nothing_to_check_is_said() -> None:
 
 
 def test_broken_file_is_one_finding_and_the_rest_is_checked(folder: Path) -> None:
-    write(folder, {"bad.py": FROZEN_BY_ATTRIBUTE, "broken.py": "import torch.optim\ndef f(:\n"})
+    write(folder, {"bad.py": FROZEN_BY_ATTRIBUTE, "broken.py": "x.requires_grad = 1\ndef f(:\n"})
     result = freezelint("--output-format", "concise")
     assert result.code == 1
     codes = [line.split()[1] for line in result.out.splitlines()[:2]]

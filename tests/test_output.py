@@ -288,8 +288,8 @@ def test_json_beside_the_real_ruff(folder: Path) -> None:
     assert {name: shape(ours[name]) for name in theirs} == shape(theirs)
     assert ours["filename"] == theirs["filename"]
     assert ours["location"]["row"] == theirs["location"]["row"] == ours["noqa_row"] == theirs["noqa_row"]
-    # ruff points at the semicolon, which starts where our statement ends: both ends are exclusive and count from 1
-    assert ours["end_location"] == theirs["location"]
+    # ruff points at the semicolon, which starts where our statement ends: ends are exclusive, columns count from 1
+    assert ours["fix"]["edits"][0]["end_location"] == theirs["location"]
 
 
 @pytest.mark.parametrize(
