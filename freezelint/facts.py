@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from freezelint.findings import Evidence, Finding, Location, Related, Severity, Verdict
+from freezelint.findings import Claim, Evidence, Finding, Location, Related, Severity, Verdict
 from freezelint.gradient_map import GradientMap
 
 if TYPE_CHECKING:
@@ -32,22 +32,21 @@ class Fact:
         detail: str,
         *,
         severity: Severity | None = None,
-        advice: str = "",
         **values: object,
     ) -> Finding:
         """The finding this fact makes on its own, confirmed by itself. `detail` says what was measured."""
         values = {"subject": self.subject, "text": self.text, **values}
-        finding = rule.report(
-            self.place,
-            message=_literal(message.format(**values)),
-            fix=_literal(advice),
-            severity=severity,
-            subject=self.subject,
-            related=tuple((related.location, related.note) for related in self.related),
-        )
         counted = {key: int(value) if float(value).is_integer() else value for key, value in self.numbers.items()}
         evidence = Evidence("run", Verdict.CONFIRMED, detail.format(**values, **counted), self.device, self.numbers)
-        return finding.with_evidence(evidence)
+        return Finding(
+            code=rule.code,
+            message=message.format(**values),
+            location=self.place,
+            severity=severity or rule.severity,
+            related=self.related,
+            claim=Claim(rule.claim, self.subject) if rule.claim else None,
+            evidence=(evidence,),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +110,6 @@ class Facts:
             seen={(path, cell): frozenset(lines) for path, cell, lines in data["seen"]},
             error=data.get("error"),
         )
-
-
-def _literal(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _fact(item: dict[str, Any], device: str) -> Fact:

@@ -29,7 +29,7 @@ RULE = Rule(
 def unread_input(graph: GradientMap, story: Story | None = None) -> Iterator[Finding]:
     passes = [frozenset(graph.reached([loss.id])) for loss in graph.losses()]
     read: set[int] = set()
-    if story is not None:
+    if isinstance(story, Story):
         passes, read = training_passes(story), read_inputs(story)
     seen: set[int] = set()
     for reached in passes:

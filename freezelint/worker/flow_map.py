@@ -21,11 +21,15 @@ class MapBuilder:
         self.edges: list[list[Any]] = []
         self.ids: dict[int, int] = {}
         self.notes: list[str] = []
+        self.wanted = {
+            id(leaf) for opt in monitor.ledger.optimizers for leaf in opt.leaves if leaf.wanted or not opt.steps
+        }
 
     def build(self) -> dict[str, Any]:
         losses = chosen(self.monitor.ledger.backwards)
         for event in losses:
             fresh = [node for node in all_nodes(event.roots) if id(node) not in self.ids]
+            fresh.sort(key=lambda node: node.order)
             for node in fresh:
                 self.reserve(node)
             for node in fresh:
@@ -34,8 +38,6 @@ class MapBuilder:
         for event in losses:
             for root in event.roots:
                 self.loss(root, event)
-            for term in constant_terms(event):
-                self.loss(term, event)
             self.reached_unseen(event)
         self.unreached()
         return {"witness": "run", "notes": self.notes, "nodes": self.nodes, "edges": self.edges}
@@ -44,13 +46,18 @@ class MapBuilder:
         leaf = node.detail if isinstance(node.detail, Leaf) else None
         if node.kind == "parameter" and leaf is not None:
             number = self.parameter(leaf)
+        elif node.kind == "input" and leaf is not None and not self.forced(node):
+            number = self.put("input", leaf.name or leaf.via or "input", node.place)
+            self.nodes[number][2] = True
+            self.nodes[number][6] = bool(leaf.read_by) or leaf.needed or leaf.numel == 1
         else:
-            number = self.put("input" if node.kind == "input" else "value", node.text, node.place)
-            if leaf is not None and node.kind == "input":
-                self.nodes[number][1] = leaf.name or "input"
-                self.nodes[number][2] = True
-                self.nodes[number][6] = bool(leaf.read_by)
+            number = self.put("value", spelled(node.text), node.place)
+            self.nodes[number][2] = True if node.kind == "input" else None
         self.ids[id(node)] = number
+
+    def forced(self, node: Node) -> bool:
+        """A leaf made of a value that depends on something to be trained: it only hides the missing graph."""
+        return bool(node.into) and bool(behind(node, live=False) & self.wanted)
 
     def put(self, kind: str, name: str, place: Place | None) -> int:
         self.nodes.append([kind, name, None, list(place) if place else None, "", {}, None])
@@ -129,7 +136,7 @@ def chosen(backwards: list[Backward]) -> list[Backward]:
         if event.kind == "backward":
             by_place.setdefault(event.place, []).append(event)
     kept = [event for events in by_place.values() for event in dict.fromkeys([*events[:2], events[-1]])]
-    return kept[:MOST_LOSSES]
+    return sorted(kept, key=lambda event: event.seq)[:MOST_LOSSES]
 
 
 def terms(root: Node) -> list[Node]:
@@ -177,6 +184,20 @@ def behind(node: Node, *, live: bool) -> set[int]:
                 seen.add(id(source))
                 todo.append(source)
     return leaves
+
+
+def spelled(name: str) -> str:
+    """`__radd__` as `add`, the way the operation is called everywhere else."""
+    if not name.startswith("__"):
+        return name
+    bare = name.strip("_")
+    for prefix in ("r", "i"):
+        if bare.startswith(prefix) and bare[1:] in _OPERATORS:
+            bare = "rsub" if bare == "rsub" else bare[1:]
+    return _OPERATORS.get(bare, bare)
+
+
+_OPERATORS = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "matmul": "matmul", "pow": "pow"}
 
 
 def packed(cut: Cut | None) -> list[Any] | None:

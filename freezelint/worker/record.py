@@ -6,6 +6,7 @@ something trainable. It holds tensors weakly and takes part in nothing: no rando
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from .places import Place, Places
 from .source_text import named_values, statement_lines
 
 MOST_NODES = 400_000
+_order = itertools.count()
 
 
 class Cut:
@@ -33,10 +35,11 @@ class Cut:
 class Node:
     """A parameter, an input that requires grad, or a value that depends on one."""
 
-    __slots__ = ("detail", "grad", "into", "kind", "place", "shape", "text", "used")
+    __slots__ = ("detail", "grad", "into", "kind", "order", "place", "shape", "text", "used")
 
     def __init__(self, kind: str, text: str, place: Place | None, grad: bool) -> None:
         self.kind, self.text, self.place, self.grad = kind, text, place, grad
+        self.order = next(_order)
         self.into: list[tuple[Node, Cut | None]] = []
         self.detail: Any = None  # the ledger's entry of a parameter or an input
         self.used = False

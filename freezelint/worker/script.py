@@ -22,7 +22,7 @@ from typing import Any
 
 from .places import CELL_MARK
 
-SETTLE_S = 4.0  # cheap steps go on this long: rare branches of a loop show only later
+SETTLE_S = 2.5  # of the main thread's own time: cheap steps go on, since rare branches of a loop show only later
 MOST_STEPS = 64
 
 
@@ -60,7 +60,7 @@ class Session:
     def after_step(self) -> None:
         if threading.current_thread() is not threading.main_thread() or os.getpid() != self.pid:
             return
-        self.first_step = self.first_step or time.monotonic()
+        self.first_step = self.first_step or time.thread_time()
         self.monitor.survey()
         if self.enough():
             self.stop("steps")
@@ -75,7 +75,7 @@ class Session:
             return False
         if self.monitor.steps < wanted:
             return False
-        return self.monitor.steps >= MOST_STEPS or time.monotonic() - self.first_step > SETTLE_S
+        return self.monitor.steps >= MOST_STEPS or time.thread_time() - self.first_step > SETTLE_S
 
     def stop(self, why: str) -> None:
         self.stopped = why
