@@ -19,7 +19,7 @@ SAFETY = {Safety.SAFE: "safe", Safety.UNSAFE: "unsafe", Safety.SHOW: "none"}
 EFFECT = re.compile(
     r"\b(train(s|ed|ing)?|freez(e|es|ing)|unfreezes|gets?|gives?|carr(y|ies)|moves?|moved|drifts?|never|nothing|no|ends?|"
     r"stops?|cuts?|loses?|stays?|keeps?|still|raises?|fails?|computed?|computes|thrown|unused|wasted|crosses|costs?|"
-    r"steps?|stepped|changes?|updated?|updates|learns?|sets|has|hides?|holds?|uses?|reaches)\b"
+    r"always|empty|left|lost|only|steps?|stepped|changes?|updated?|updates|learns?|sets|has|hides?|holds?|uses?|reaches)\b"
 )
 ASIDE = re.compile(r"\b(please|should|consider|maybe|bad|ugly|wrong|incorrect|invalid|oops)\b|!", re.IGNORECASE)
 BARE_CODE = re.compile(r"\b\w+\(\)|\b[a-z]+(?:_[a-z]+)+\b|\bnn\.\w+|\btorch\.\w+")
