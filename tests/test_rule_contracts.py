@@ -33,7 +33,7 @@ def complaints(message: str) -> list[str]:
         "has no full stop at its end": not message.endswith((".", "!", "?", ":", ",")),
         "closes its backticks": message.count("`") % 2 == 0,
         "has code in backticks": not BARE_CODE.search(prose),
-        "says what happens at run time": EFFECT.search(prose),
+        "says what happens at run time": EFFECT.search(prose) or re.search(r"\{(effect|what)\}", message),
         "judges nobody": not ASIDE.search(prose),
         "stands on one line of at most 160 characters": "\n" not in message and len(message) <= 160,
     }
