@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import libcst as cst
+
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
-from freezelint.source.flags import already, assignment, code, flag_of, held, own_parameters, owner_text, owns
+from freezelint.source.flags import (
+    already,
+    assignment,
+    code,
+    flag_of,
+    held,
+    own_parameters,
+    owner_text,
+    owns,
+    used_as_module,
+)
 from freezelint.source.story import AttributeSet, Story
 from freezelint.source.values import Instance, Value
 
@@ -30,9 +42,12 @@ WHAT = {
 def set_on_a_module(event: AttributeSet, story: Story) -> Iterator[Finding]:
     """Every object the target may be is a module, and none has a flag of that name of its own."""
     targets = held(event.target)
-    if event.name != "requires_grad" or not targets or not all(is_plain_module(target) for target in targets):
+    if event.name != "requires_grad" or not targets:
         return
-    flag = flag_of(event.value)
+    if not all(is_plain_module(target) for target in targets) and not used_as_module(event):
+        return
+    literal = isinstance(event.value_node, cst.Name) and event.value_node.value in ("True", "False")
+    flag = flag_of(event.value) if literal else None
     params = [param for target in targets for param in own_parameters(target)]
     what, severity = WHAT[flag], Severity.ERROR
     if not params and all(isinstance(t, Instance) and not t.opaque and not t.cls for t in targets):

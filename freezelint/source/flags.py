@@ -67,6 +67,22 @@ def assignment(event: AttributeSet) -> Location | None:
     return Location(left.path, left.line, left.column, right.end_line, right.end_column)
 
 
+USED = r"(parameters|named_parameters|children|named_children|modules|named_modules|buffers|eval|train)\("
+
+
+def used_as_module(event: AttributeSet) -> bool:
+    """Whether a target nobody knows is used as a module, and only as one, where the line stands."""
+    if not all(type(target) is Value for target in held(event.target)) or not event.context.calls:
+        return False
+    name, function = re.escape(owner_text(event)), event.context.calls[-1]
+    if not re.fullmatch(r"(self\\\.)?\w+", name) or function.file is not event.spot.file or name == "self":
+        return False
+    scope = function.owner.node if function.owner and name.startswith("self") else function.node
+    text = event.spot.file.code(scope)
+    asked = re.search(rf"(isinstance|hasattr|getattr|type)\(\s*{name}\b", text)
+    return not asked and bool(re.search(rf"(?<![\w.]){name}\.{USED}", text))
+
+
 def code(event: Event, node: cst.CSTNode) -> str:
     """The text of a node of the event's file."""
     return event.spot.file.code(node)

@@ -43,7 +43,10 @@ from freezelint.source.values import (
 from freezelint.source.values import Project as ProjectModule
 
 NAMED = (Optimizer, ParamIter)
-FLOWING = frozenset("T mT H real imag values indices grad_fn".split())
+FLOWING = frozenset(
+    "T mT H real imag values indices grad_fn logits last_hidden_state hidden_states pooler_output image_embeds "
+    "text_embeds sample prediction_logits seq_relationship_logits start_logits end_logits loss".split()
+)
 MODULE_METHODS = frozenset(
     "parameters named_parameters buffers modules named_modules children named_children train eval requires_grad_ "
     "zero_grad to cuda cpu float half double bfloat16 apply state_dict load_state_dict register_buffer "
@@ -419,7 +422,17 @@ def _iterate_instance(reader: Reader, value: Instance, node: cst.CSTNode) -> tup
     if value.children is not None:
         items = list(value.children) or [Const(name) for name in value.attrs]
         return items or [UNKNOWN], not value.opaque
+    if value.opaque and value.cls is None and not value.external.endswith(("Dict", "ParameterList")):
+        return [_some_part(value)], False
     return [UNKNOWN], False
+
+
+def _some_part(module: Instance) -> Instance:
+    """Some module inside one nobody can look into."""
+    inner = Instance(external="torch.nn.Module", is_module=True, opaque=True, spot=module.spot, part_of=module)
+    inner.params, inner.norm, inner.pretrained = module.params, None, module.pretrained
+    inner.escaped = module.escaped
+    return inner
 
 
 def elements(reader: Reader, value: Value, node: cst.CSTNode) -> list[Value]:
