@@ -166,7 +166,7 @@ def summands(map_: GradientMap, loss: int) -> list[int]:
             if part not in seen:
                 seen.add(part)
                 todo.append(part)
-    return [node for node in found if map_.nodes[node].kind in (Kind.VALUE, Kind.LOSS)]
+    return [node for node in found if map_.nodes[node].kind is not Kind.UNKNOWN]
 
 
 def _parts(map_: GradientMap, node: int) -> list[int]:

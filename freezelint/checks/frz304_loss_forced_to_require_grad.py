@@ -1,4 +1,4 @@
-"""FRZ304: `text` silences the missing graph of the loss."""
+"""FRZ304: `requires_grad` forced on a loss that has no graph: the error goes away, and nothing trains."""
 
 from __future__ import annotations
 
@@ -6,14 +6,75 @@ from collections.abc import Iterator
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
+from freezelint.flow import summands
+from freezelint.gradient_map import Kind
 from freezelint.rule import Rule
+from freezelint.source.starved import may_grow, named
+from freezelint.source.story import Backward, GradRead, Story, TensorFlag
+from freezelint.source.values import Param, Tensor
 
 RULE = Rule(
     code="FRZ304",
     name="loss-forced-to-require-grad",
-    message="`{text}` silences the missing graph of the loss: nothing behind it trains",
+    message="`{text}` makes a leaf of a value without a graph: {lost} gets no gradient through it",
     claim=ClaimKind.NO_GRAPH,
 )
+
+
+@RULE.on(TensorFlag)
+def check(event: TensorFlag, story: Story) -> Iterator[Finding]:
+    if event.flag is not True or event.node is None or not isinstance(event.result, Tensor):
+        return
+    lost = _behind(event, story)
+    if lost and _read(event.result, story) is False and _stands_for_a_loss(event, event.result, story):
+        names = named(story, lost)
+        yield RULE.report(event.spot, text=event.spot.text, lost=names, subject=names.replace("`", ""))
+
+
+def _behind(event: TensorFlag, story: Story) -> list[Param]:
+    """The optimised parameters the value depends on; none where it has a graph, or where that cannot be told."""
+    assert event.node is not None
+    graph = story.map
+    live = graph.reached([event.node])
+    if graph.nodes[event.node].kind is Kind.INPUT:
+        live = {event.node}
+    if any(graph.nodes[i].kind is Kind.UNKNOWN for i in live):
+        return []
+    if any(story.flag_at(story.of_node[i], event) is not False for i in live if i in story.of_node):
+        return []
+    behind = [story.of_node[i] for i in sorted(graph.behind([event.node])) if i in story.of_node]
+    return [param for param in behind if story.flag_at(param, event) and story.optimised(param)]
+
+
+def _read(made: Tensor, story: Story) -> bool:
+    """Whether the gradient of the new leaf is what the author is after."""
+    reads = [event.node for event in story.of(GradRead) if event.node is not None]
+    return made.node in story.map.behind(reads)
+
+
+def _stands_for_a_loss(event: TensorFlag, made: Tensor, story: Story) -> bool:
+    """Whether a loss, or a summand of one, is made of this leaf and of nothing that trains."""
+    for backward in story.of(Backward):
+        if backward.node is None or backward.seq < event.seq:
+            continue
+        growing = may_grow(story, backward)
+        for term in summands(story.map, backward.node):
+            live = story.map.reached([term])
+            if made.node in live and not _beyond(story, term, made.node) & growing:
+                return True
+    return False
+
+
+def _beyond(story: Story, term: int, leaf: int) -> set[int]:
+    """What a summand reaches without going through the leaf."""
+    seen, todo = {term}, [term]
+    while todo:
+        node = todo.pop()
+        for edge in story.map.into(node) if node != leaf else []:
+            if edge.cut is None and edge.source not in seen:
+                seen.add(edge.source)
+                todo.append(edge.source)
+    return seen
 
 
 @RULE.on(Facts)

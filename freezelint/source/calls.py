@@ -35,6 +35,7 @@ from freezelint.source.values import (
     Tensor,
     Union,
     Value,
+    hides,
     modules_in,
     parameters_of,
     tensors_in,
@@ -98,9 +99,11 @@ def unknown_call(reader: Reader, args: list[Value], kwargs: dict[str, Value], no
             objects.consume(reader, value, node, "call")
     held = [t for value in values for t in tensors_in(value)]
     if held and all(isinstance(t, Data) for t in held):
-        return reader.data("data", node)
+        made = reader.data("data", node)
+        reader.map.edge(reader.unknown_source(), made.node, sure=False)
+        return made
     if held:
-        return reader.tensor("unknown call", held, node, sure=False)
+        return reader.tensor("unknown call", held, node, sure=False, unknown=True)
     return UNKNOWN
 
 
@@ -391,12 +394,13 @@ def forward(reader: Reader, module: Instance, args: list[Value], kwargs: dict[st
     label = module.name or short
     name = f"{label}({', '.join('…' for _ in args)})" if not known else label
     held = [*params, *(t for value in values for t in tensors_in(value))]
+    unseen = any(hides(value) for value in args)
     if held or params or known:
-        out = reader.tensor(name, held, node, sure=True)
+        out = reader.tensor(name, held, node, sure=True, unknown=unseen)
         if short in library.RECURRENT and known:
             return Seq([out, out], kind="tuple")
         return out
-    return reader.tensor(name, held, node)
+    return reader.tensor(name, held, node, unknown=unseen)
 
 
 def call_method_value(
@@ -443,18 +447,34 @@ def arithmetic(reader: Reader, node: cst.CSTNode, values: list[Value], operator:
             return reader.tensor("times zero", held, node, Cut(Cause.ZERO_GRADIENT, spot, "a factor of zero"))
         if all(isinstance(value, Data) for value in held) and not any(isinstance(v, Tensor) for v in values):
             return Data(held[0].node, held[0].spot, held[0].name) if isinstance(held[0], Data) else UNKNOWN
-        new = reader.tensor(operator, values, node)
+        new = reader.tensor(operator, values, node, unknown=hides_a_tensor(reader, node, values))
         new.literal = all(isinstance(v, Const) or (isinstance(v, Tensor) and v.literal) for v in values)
         return new
     inner = [t for value in values for t in tensors_in(value)]
     if all(isinstance(value, Seq) for value in values) and operator == "Add":
         items = [item for value in values if isinstance(value, Seq) for item in value.items]
         return Seq(items, any(isinstance(v, Seq) and v.open for v in values), "list")
+    if len(values) == 2 and isinstance(values[0], Seq) and isinstance(values[1], Seq) and operator == "Subtract":
+        return Seq(builtin_calls.combined(values[0].items, values[1].items, "difference"), values[0].open, "set")
     if isinstance(values[0], Seq) and operator == "Multiply":
         return Seq(list(values[0].items), True, "list")
     if inner:
         return reader.tensor(operator, inner, node)
     return _fold(values, operator)
+
+
+def hides_a_tensor(reader: Reader, node: cst.CSTNode, values: list[Value]) -> bool:
+    """Whether an operand nobody could follow may be a tensor: it has not the name of a setting."""
+    parts: list[cst.CSTNode] = []
+    if isinstance(node, cst.BinaryOperation):
+        parts = [node.left, node.right]
+    elif isinstance(node, cst.AugAssign):
+        parts = [node.target, node.value]
+    for part, value in zip(parts, values):
+        unseen = type(value) is Value or (isinstance(value, Method) and not isinstance(value.owner, (Tensor, Data)))
+        if unseen and not library.SETTING.search(reader.frame.file.code(part)):
+            return True
+    return False
 
 
 def _fold(values: list[Value], operator: str) -> Value:

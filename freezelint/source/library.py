@@ -98,13 +98,26 @@ LOADERS = re.compile(r"(DataLoader|TensorDataset|Dataset|Subset|Sampler|DataModu
 DATA_NAMES = re.compile(
     r"(^|_)(train|val|valid|test)?_?(data_?)?(loader|dataloader|dl|dataset|batches|data_iter|loaders|batch|batch_data)$"
 )
+# Functions that mix several tensors: an argument nobody could follow may bring a gradient of its own.
+MIXES = re.compile(
+    r"loss|cross_entropy|matmul|^b?mm$|addmm|where|einsum|^(add|sub|mul|div|lerp|dot|outer|kl_div|linear|pow|cat|stack)_?$|"
+    r"similarity|cdist|conv|embedding|bilinear|attention|masked_fill|scatter|minimum|maximum|distance"
+)
+# An operand with such a name is a number from the settings, not a tensor.
+SETTING = re.compile(
+    r"^-?[\d.]+$|(^|[\W_])(args?|cfg|config|conf|opts?|hparams|hp|flags|settings|params|len|int|float|math|size|shape|numel|"
+    r"weights?|lambd\w*|lam\w*|alpha|beta|gamma|coe\w*|scale|temp\w*|eps\w*|lr|ratio|margin|tau|steps?|epochs?|sigma|"
+    r"num|n|w|k|lo|hi|decay|momentum|factor|power|accum\w*|world_size|batch_size|width|height|depth|length)($|[\W_\d])",
+    re.IGNORECASE,
+)
 CHECKPOINTS = ("torch.utils.checkpoint.checkpoint", "torch.utils.checkpoint.checkpoint_sequential")
 # An attribute of a module nobody can look into: a module, by the names such models use.
 SUBMODULE_NAMES = re.compile(
     r"^(fc\d*|classifier|head|heads|features?|encoder|decoder|layer\d+|layers?|blocks?|stages?|stem|backbone|embeddings?|"
     r"conv\d*|conv_\w+|bn\d*|norm\d*|avgpool|transformer|bert|roberta|distilbert|model|base_model|module|visual|"
     r"vision_model|text_model|lm_head|score|pooler|trunk|body|neck|net|patch_embed\w*|wte|wpe|h|unet|vae|text_encoder|"
-    r"visual_projection|text_projection|feature_extractor|aux_logits|AuxLogits|roi_heads|rpn|embed_tokens|mlp|attn)$"
+    r"visual_projection|text_projection|feature_extractor|aux_logits|AuxLogits|roi_heads|rpn|embed_tokens|mlp|attn|"
+    r"\w+_(head|heads|encoder|decoder|model|layers?|blocks?|embeddings?|net|backbone|tower|trunk|neck|proj))$"
 )
 PARAMETER_NAMES = re.compile(
     r"^(weight|bias|in_proj_weight|pos_embed|cls_token|logit_scale|weight_[vg]|weight_[ih]h_l\d)$"

@@ -60,6 +60,7 @@ class Reader:
         self.seen: set[FunctionInfo] = set()
         self._branch_ids: dict[str, int] = {}
         self._counter = 0
+        self._unknown: int | None = None
 
     # -- where we are ------------------------------------------------------------------------------------------------
 
@@ -194,8 +195,9 @@ class Reader:
         cut: Cut | None = None,
         *,
         sure: bool = True,
+        unknown: bool = False,
     ) -> Tensor:
-        """A new value on the map, computed from `sources` in the grad mode in force."""
+        """A new value on the map, computed from `sources` in the grad mode in force; `unknown`: from more than these."""
         spot = self.spot(node) if node is not None else None
         new = self.map.node(Kind.VALUE, name, place=spot)
         mode = self.mode
@@ -209,7 +211,15 @@ class Reader:
                 self.map.edge(origin, new, cut, sure=sure)
             if name == "join" and isinstance(source, Tensor):
                 inference = inference or source.inference
+        if unknown:
+            self.map.edge(self.unknown_source(), new, cut, sure=False)
         return Tensor(new, inference=inference, spot=spot)
+
+    def unknown_source(self) -> int:
+        """The node that stands for every value nobody could follow."""
+        if self._unknown is None:
+            self._unknown = self.map.node(Kind.UNKNOWN, "unknown")
+        return self._unknown
 
     def input(self, name: str, node: cst.CSTNode, *, leaf: bool = False) -> Tensor:
         spot = self.spot(node)

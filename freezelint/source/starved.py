@@ -11,6 +11,7 @@ from freezelint.source.project import ModuleInfo
 from freezelint.source.story import Backward, GradRead, Loaded, OptimizerBuilt, Spot, Step, Story
 from freezelint.source.values import Instance, Param, options, parameters_of, submodules
 
+
 def named(story: Story | None, params: Iterable[Param]) -> str:
     """`encoder` and `head`: the modules that hold these parameters, as the source names them."""
     left = {id(param): param for param in params}

@@ -269,7 +269,12 @@ def class_definition(reader: Reader, node: cst.ClassDef) -> str | None:
     if info is None or info.node is not node:
         info = class_info(node, file)
         info.outer = reader.frame
-    bind_name(reader, node.name.value, Cls(info))
+    made: Value = Cls(info)
+    for decorator in node.decorators:
+        around = evaluate(reader, decorator.decorator)
+        changed = calls.call(reader, around, [made], {}, decorator.decorator) if isinstance(around, Func) else made
+        made = changed if isinstance(changed, Cls) else made
+    bind_name(reader, node.name.value, made)
     return None
 
 

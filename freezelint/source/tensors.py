@@ -8,7 +8,7 @@ from freezelint.gradient_map import Cause, Cut, Kind
 from freezelint.source import library, objects, torch_calls, training
 from freezelint.source.reader import Reader
 from freezelint.source.story import GradRead, TensorFlag
-from freezelint.source.values import FALSE, UNKNOWN, Const, Data, Param, Seq, Tensor, Value
+from freezelint.source.values import FALSE, UNKNOWN, Const, Data, Param, Seq, Tensor, Value, hides
 
 SEVERAL = frozenset("chunk split unbind tensor_split".split())
 PAIRS = frozenset("max min sort topk kthvalue median mode cummax cummin".split())
@@ -32,7 +32,8 @@ def method(
     sources = [owner, *args, *kwargs.values()]
     if name in PAIRS and cut is None:
         return _pair(reader, owner, name, sources, args, kwargs, node)
-    new = reader.tensor(name, sources, node, cut)
+    unseen = library.MIXES.search(name) is not None and any(hides(value) for value in args)
+    new = reader.tensor(name, sources, node, cut, unknown=unseen)
     if isinstance(owner, Tensor):
         new.inference = None if name == "clone" and reader.mode.kind != "inference_mode" else new.inference
         new.literal = owner.literal

@@ -32,6 +32,7 @@ from freezelint.source.values import (
     Tensor,
     Union,
     Value,
+    hides,
     modules_in,
     parameters_of,
     tensors_in,
@@ -104,6 +105,8 @@ def torch_function(
     """`torch.f(...)`, `F.f(...)`: a tensor computed from the tensors among its arguments."""
     values = [*args, *kwargs.values()]
     held = [t for value in values for t in tensors_in(value)]
+    if short == "as_tensor" and args and isinstance(args[0], (Tensor, Data)):
+        return args[0]
     if name in library.COPIES and held:
         cut = Cut(Cause.COPY, reader.spot(node), f"`{name}()`")
         new = reader.tensor(name, held, node, cut)
@@ -120,7 +123,8 @@ def torch_function(
         return UNKNOWN
     if args and isinstance(args[0], (Tensor, Param)) and short in tensors.PAIRS:
         return tensors.method(reader, args[0], short, args[1:], kwargs, node)
-    made = reader.tensor(name, held, node, tensors.cut_of(reader, short, node))
+    unseen = any(hides(value) for value in (values if library.MIXES.search(short) else args[:1]))
+    made = reader.tensor(name, held, node, tensors.cut_of(reader, short, node), unknown=unseen)
     return Seq([made], True, "tuple") if short in tensors.SEVERAL else made
 
 
@@ -276,7 +280,7 @@ def requires_grad(reader: Reader, tensor: Value) -> bool | None:
         asks = objects.state_now(reader, param) if param is not None else node.trainable
         if node.kind.value in ("parameter", "input") and asks is not False and asks is not None and i in sure:
             return True
-        if asks or (asks is None and param is not None):
+        if asks or (asks is None and (param is not None or node.kind.value == "unknown")):
             answer = None
     if isinstance(tensor, Tensor) and tensor.leaf:
         return True

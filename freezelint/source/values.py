@@ -226,6 +226,7 @@ class Optimizer(Value):
     name: str = ""
     known: bool = True  # everything handed to it is understood
     of: list[Instance] = field(default_factory=list)  # the modules whose parameters it was given
+    after: int = 0  # how many parameters the story knew when it was built
 
 
 @dataclass(eq=False, slots=True)
@@ -262,6 +263,13 @@ def _same(a: Value, b: Value) -> bool:
 
 def options(value: Value) -> tuple[Value, ...]:
     return value.options if isinstance(value, Union) else (value,)
+
+
+def hides(value: Value) -> bool:
+    """Whether a tensor nobody could follow may be in a value."""
+    if isinstance(value, Seq):
+        return any(hides(item) for item in value.items)
+    return type(value) is Value or (isinstance(value, Union) and any(hides(option) for option in value.options))
 
 
 def tensors_in(value: Value, depth: int = 4) -> list[Value]:
