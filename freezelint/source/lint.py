@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -46,9 +48,8 @@ def lint_file(path: str, text: str, project: Project, codes: frozenset[str]) -> 
     try:
         file = project.add(path, text)
     except cst.ParserSyntaxError as error:
-        at = Location(path, error.raw_line, max(error.raw_column, 0), error.raw_line, max(error.raw_column, 0) + 1)
         if "FRZ002" in codes:
-            report.findings.append(Finding("FRZ002", f"does not parse: {error.message.split(' @ ')[0]}", at))
+            report.findings.append(_unparsed(path, text, error))
         return report
     except (RecursionError, ValueError) as error:
         at = Location(path, 1, 0, 1, 0)
@@ -65,6 +66,20 @@ def lint_file(path: str, text: str, project: Project, codes: frozenset[str]) -> 
     report.targets = targets(file)
     report.dependencies = {name: digest for name, digest in project.read.items() if name not in before}
     return report
+
+
+def _unparsed(path: str, text: str, error: cst.ParserSyntaxError) -> Finding:
+    """FRZ002 with Python's own reason and place; libcst's where this Python would accept the text."""
+    line, column, reason = error.raw_line, error.raw_column, error.message.split(" @ ")[0]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text)
+    except (SyntaxError, ValueError) as known:
+        if isinstance(known, SyntaxError):
+            line, column, reason = known.lineno or line, (known.offset or 1) - 1, known.msg
+    column = max(column, 0)
+    return Finding("FRZ002", f"does not parse: {reason}", Location(path, line, column, line, column + 1))
 
 
 def _ask(checks: dict[type, list[Check]], story: Story) -> Iterator[Finding]:
