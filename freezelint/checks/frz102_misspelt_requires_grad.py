@@ -80,9 +80,9 @@ def without_effect(event: Statement, _story: Story) -> Iterator[Finding]:
         return
     if isinstance(node, cst.Comparison) and len(node.comparisons) == 1 and isinstance(node.left, cst.Attribute):
         target = node.comparisons[0]
-        if isinstance(target.operator, cst.Equal) and node.left.attr.value == "requires_grad":
+        if isinstance(target.operator, cst.Equal) and node.left.attr.value.rstrip("_") == "requires_grad":
             owner, text = code(event, node.left.value), event.spot.text
-            right = f"{code(event, node.left)} = {code(event, target.comparator)}"
+            right = f"{owner}.requires_grad = {code(event, target.comparator)}"
             edits: tuple[tuple[Place, str], ...] = ((event.spot, right),)
             yield RULE.report(event.spot, edits=edits, subject=owner, message=COMPARED, text=text, target=owner)
     elif isinstance(node, cst.Attribute) and node.attr.value == "requires_grad_":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -9,7 +10,8 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Place, Rule
-from freezelint.source.flags import code, held, origin, temporary
+from freezelint.source.flags import code, flag_of, held, loop_over, method_name, origin, scope, temporary
+from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, Event, Spot, Statement, Story, TensorFlag
 from freezelint.source.values import Param, Tensor
 
@@ -23,13 +25,23 @@ RULE = Rule(
 )
 
 
+METHOD = "requires_grad_"
+STATE = "`requires_grad` is set on the tensors that `state_dict()` returns: the parameters keep theirs"
+
+
 @RULE.on(AttributeSet)
 def assigned(event: AttributeSet, story: Story) -> Iterator[Finding]:
     """`p.data.requires_grad = value`: nothing holds the temporary after this line."""
-    if event.name != "requires_grad" or not isinstance(event.node, cst.Attribute):
+    targets = held(event.target)
+    if event.name != "requires_grad" or not isinstance(event.node, cst.Attribute) or not targets:
         return
-    if all(isinstance(target, Tensor) for target in held(event.target)) and held(event.target):
-        yield from on_temporary(event, event.node.value, story)
+    if all(isinstance(target, Tensor) for target in targets):
+        target = targets[0]
+        assert isinstance(target, Tensor)
+        if story.map.nodes[target.node].name == "state_dict":
+            yield from on_state(event)
+        else:
+            yield from on_temporary(event, event.node.value, target, story)
 
 
 @RULE.on(Statement)
@@ -38,30 +50,55 @@ def called(event: Statement, story: Story) -> Iterator[Finding]:
     node: cst.BaseExpression = event.node
     if isinstance(node, (cst.ListComp, cst.GeneratorExp)):
         node = node.elt
-    if not (isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute)):
+    if not (isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and method_name(node) == METHOD):
         return
-    if node.func.attr.value == "requires_grad_" and any(flag.spot.node is node for flag in story.of(TensorFlag)):
-        yield from on_temporary(event, node.func.value, story, Spot(event.spot.file, node))
+    flags = (flag for flag in story.of(TensorFlag) if flag.spot.node is node and isinstance(flag.target, Tensor))
+    for flag in flags:
+        assert isinstance(flag.target, Tensor)
+        yield from on_temporary(flag, node.func.value, flag.target, story)
 
 
-def on_temporary(event: Event, node: cst.BaseExpression, story: Story, place: Spot | None = None) -> Iterator[Finding]:
-    base = temporary(node)
-    if base is None:
+def on_temporary(event: Event, node: cst.BaseExpression, made: Tensor, story: Story) -> Iterator[Finding]:
+    """A temporary without a name, or with one that is never used again."""
+    base, source = temporary(node), origin(story, made)
+    if base is not None and (made.spot is None or made.spot.node is not node):
         return
-    source = origin(story, event, node)
-    if source is None:
+    if base is None and not (isinstance(source, Param) and dropped(event, node)):
         return
-    target = code(event, base)
-    fixable = isinstance(source, Param) and not any(part in target for part in "()")
+    if base is None and (made.leaf or story.map.nodes[made.node].name not in ("data", "detach", "clone")):
+        return
+    target = code(event, base) if base is not None else source.label if isinstance(source, Param) else ""
+    fixable = base is not None and isinstance(source, Param) and not any(part in target for part in "()")
     edits: tuple[tuple[Place, str], ...] = ((Spot(event.spot.file, node), target),) if fixable else ()
     yield RULE.report(
-        place or event.spot,
+        event.spot,
         edits=edits,
         subject=target,
         severity=Severity.ERROR if isinstance(source, Param) else Severity.WARNING,
         text=code(event, node),
         target=target,
     )
+
+
+def dropped(event: Event, node: cst.BaseExpression) -> bool:
+    """Whether a name is written twice in its scope: where it is bound, and here."""
+    if not isinstance(node, cst.Name):
+        return False
+    return len(re.findall(rf"\b{node.value}\b", event.spot.file.code(scope(event)))) == 2
+
+
+def on_state(event: AttributeSet) -> Iterator[Finding]:
+    """`for … in model.state_dict().items()` and `model.state_dict()[name]`: aliases nobody keeps."""
+    assert isinstance(event.node, cst.Attribute)
+    target: cst.CSTNode | None = event.node.value
+    if isinstance(target, cst.Name):
+        target = loop_over(scope(event), event.node)
+        if isinstance(target, cst.Call) and isinstance(target.func, cst.Attribute):
+            target = target.func.value
+    elif isinstance(target, cst.Subscript):
+        target = target.value
+    if isinstance(target, cst.Call) and dotted(target.func).endswith("state_dict") and flag_of(event.value) is False:
+        yield RULE.report(event.spot, subject=code(event, target), message=STATE, fix="walk `named_parameters()`")
 
 
 @RULE.on(Facts)

@@ -123,29 +123,54 @@ def distance(a: str, b: str) -> int:
     return rows[-1][-1]
 
 
-TEMPORARY = frozenset("detach clone cpu cuda contiguous".split())
+COPIES = ("detach", "clone")
+MOVES = ("cpu", "cuda", "contiguous", "to")
 
 
 def temporary(node: cst.BaseExpression) -> cst.BaseExpression | None:
     """What lies under `.data`, `.detach()`, `.clone()` …; None where the expression makes no copy or alias."""
     base: cst.BaseExpression = node
+    copied = False
     while True:
+        name = method_name(base)
         if isinstance(base, cst.Attribute) and base.attr.value == "data":
-            base = base.value
-        elif isinstance(base, cst.Call) and isinstance(base.func, cst.Attribute) and base.func.attr.value in TEMPORARY:
-            base = base.func.value
+            base, copied = base.value, True
+        elif isinstance(base, cst.Call) and isinstance(base.func, cst.Attribute) and name in COPIES + MOVES:
+            base, copied = base.func.value, copied or name in COPIES
         else:
-            return None if base is node else base
+            return base if copied else None
 
 
-def origin(story: Story, event: Event, node: cst.BaseExpression) -> Param | Tensor | None:
-    """The parameter or tensor that the temporary made at `node` was taken from."""
-    made = next((n.id for n in reversed(story.map.nodes) if n.place == Spot(event.spot.file, node)), None)
-    todo = [] if made is None else [made]
+def method_name(node: cst.CSTNode) -> str:
+    """`name` of a call `owner.name(...)`, else ''."""
+    return node.func.attr.value if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) else ""
+
+
+def origin(story: Story, tensor: Tensor) -> Param | Tensor:
+    """The parameter an alias was taken from, the alias itself where it was taken from something else."""
+    todo = [tensor.node]
     while todo:
-        found = [edge.source for edge in story.map.into(todo.pop())]
+        found = [edge.source for edge in story.map.into(todo.pop()) if edge.cut is not None or len(todo) < 3]
         for source in found:
             if source in story.of_node:
                 return story.of_node[source]
         todo += found[:1]
-    return None if made is None else Tensor(made)
+    return tensor
+
+
+def scope(event: Event) -> cst.CSTNode:
+    """The function an event happens in, or its file."""
+    calls = event.context.calls
+    inside = calls and calls[-1].file is event.spot.file
+    return calls[-1].node if inside else event.spot.file.tree
+
+
+def loop_over(
+    node: cst.CSTNode, wanted: cst.CSTNode, around: cst.BaseExpression | None = None
+) -> cst.BaseExpression | None:
+    """What the innermost `for` below `node` that holds `wanted` loops over."""
+    if node is wanted:
+        return around
+    inner = node.iter if isinstance(node, cst.For) else around
+    found = (loop_over(child, wanted, inner) for child in node.children)
+    return next((loop for loop in found if loop is not None), None)

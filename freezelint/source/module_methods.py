@@ -6,6 +6,7 @@ from typing import Any
 
 import libcst as cst
 
+from freezelint.gradient_map import Cause, Cut
 from freezelint.source import modules, objects
 from freezelint.source.reader import Reader
 from freezelint.source.story import Called, ZeroGrad
@@ -176,7 +177,9 @@ def backward(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: 
 
 
 def state_dict(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    return UNKNOWN
+    """Aliases of every parameter that are no longer in the graph."""
+    cut = Cut(Cause.DETACH, reader.spot(node), "`.state_dict()`")
+    return Dict({}, reader.tensor("state_dict", parameters_of(owner), node, cut), reader.spot(node))
 
 
 def forward(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
