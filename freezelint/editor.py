@@ -97,7 +97,7 @@ def notebook_text(cells: list[tuple[str, str]]) -> str:
     """An editor's open cells, (kind, source) each, as the text of a notebook file."""
     made: list[dict[str, Any]] = []
     for kind, source in cells:
-        more = {"outputs": [], "execution_count": None} if kind == "code" else {}
+        more: dict[str, Any] = {"outputs": [], "execution_count": None} if kind == "code" else {}
         made.append({"cell_type": kind, "metadata": {}, "source": source, **more})
     return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 4})
 

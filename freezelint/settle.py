@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from freezelint import book
 from freezelint.config import Resolver
-from freezelint.findings import Evidence, Finding, Location, Severity, Verdict
+from freezelint.findings import ClaimKind, Evidence, Finding, Location, Severity, Verdict
 from freezelint.rule import ask, table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def witness(found: list[Finding], outcome: Outcome, check: Check, progress: Prog
         graph = trace_targets(targets, settings, root, progress)
         outcome.models = len(graph.reports)
         outcome.tables = _tables(graph.reports)
-        found = merge(found, check.keep(graph_findings(graph.reports, check)), "graph")
+        found = merge(found, check.keep(graph_findings(graph.reports, check)))
         found += check.keep(graph.notes)
     if settings.verify:
         from freezelint.run_stage import verify_targets
@@ -64,7 +64,7 @@ def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Out
     graph = trace_targets(names, resolver.settings, check.roots[0], progress)
     outcome.models = len(graph.reports)
     outcome.tables = _tables(graph.reports)
-    found = merge([], check.keep(graph_findings(graph.reports, check)), "graph")
+    found = merge([], check.keep(graph_findings(graph.reports, check)))
     notes = [
         replace(note, severity=Severity.ERROR) if note.severity is Severity.WARNING else note for note in graph.notes
     ]
@@ -100,8 +100,7 @@ def graph_findings(reports: Iterable[ModelReport], check: Check) -> list[Finding
     found: list[Finding] = []
     for report in reports:
         try:
-            found.extend(ask(checks, report.map, report))
-            found.extend(ask(checks, report))
+            found.extend(in_graph(one, report) for one in (*ask(checks, report.map, report), *ask(checks, report)))
         except Exception as error:
             if os.environ.get("FREEZELINT_DEBUG"):
                 raise
@@ -109,17 +108,52 @@ def graph_findings(reports: Iterable[ModelReport], check: Check) -> list[Finding
     return found
 
 
-def merge(found: Iterable[Finding], seen: Iterable[Finding], by: str, device: str = "") -> list[Finding]:
+def in_graph(finding: Finding, report: ModelReport) -> Finding:
+    """A finding of a traced model, with what the trace counted."""
+    names = [row.name for row in report.starved()]
+    numbers: dict[str, float] = {"starved_parameters": len(names)} if names else {}
+    detail = f"the trace of `{report.name}` shows it"
+    if names and finding.claim is not None and finding.claim.kind is ClaimKind.STARVED:
+        detail = f"no gradient reaches {listed(names)} in the trace of `{report.name}`"
+    return _with(finding, Evidence("graph", Verdict.CONFIRMED, detail, report.device, numbers))
+
+
+def in_run(finding: Finding, facts: Facts) -> Finding:
+    """A finding of the map that a run walked, with what the run counted."""
+    names = [one.name for one in facts.parameters if one.trainable and one.optimizers and not one.steps_with_gradient]
+    numbers: dict[str, float] = {"steps": facts.steps, **({"starved_parameters": len(names)} if names else {})}
+    detail = f"{_steps(facts.steps)} showed it"
+    if names and finding.claim is not None and finding.claim.kind is ClaimKind.STARVED:
+        detail = f"{listed(names)} had no gradient in {_steps(facts.steps)}"
+    return _with(finding, Evidence("run", Verdict.CONFIRMED, detail, facts.device, numbers))
+
+
+def _with(finding: Finding, evidence: Evidence) -> Finding:
+    return finding if finding.evidence else finding.with_evidence(evidence)
+
+
+def listed(names: list[str]) -> str:
+    """`a`, `b` and 3 more parameters."""
+    shown = ", ".join(f"`{name}`" for name in names[:2])
+    return f"{shown} and {len(names) - 2} more parameters" if len(names) > 2 else shown
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
+
+
+def merge(found: Iterable[Finding], seen: Iterable[Finding]) -> list[Finding]:
     """`found` with the findings of a later witness: the same mistake is confirmed, a new one is added."""
     merged = list(found)
     for finding in seen:
-        own = finding.evidence or (Evidence(by, Verdict.CONFIRMED, _detail(finding), device),)
         index = next((n for n, known in enumerate(merged) if same(known, finding)), None)
         if index is None:
-            merged.append(replace(finding, evidence=own))
+            merged.append(finding)
         else:
             known = merged[index]
-            fresh = tuple(item for item in own if item.witness not in {old.witness for old in known.evidence})
+            fresh = tuple(
+                item for item in finding.evidence if item.witness not in {old.witness for old in known.evidence}
+            )
             merged[index] = replace(known, evidence=known.evidence + fresh)
     return merged
 
@@ -128,10 +162,6 @@ def same(known: Finding, other: Finding) -> bool:
     """Whether two witnesses tell one mistake: the same rule, or the same cut under two codes, on a shared line."""
     codes = {known.code, other.code}
     return (len(codes) == 1 or codes <= STARVATION) and known.location.touches(other.location)
-
-
-def _detail(finding: Finding) -> str:
-    return finding.message
 
 
 def _tables(reports: Iterable[ModelReport]) -> list[str]:
@@ -154,8 +184,8 @@ def _after_run(found: list[Finding], result: RunResult, outcome: Outcome, check:
     outcome.runs += len(result.facts)
     open_before = {id(finding) for finding in found}
     for facts in result.facts:
-        seen = check.keep([*ask(checks, facts), *ask(checks, facts.map, facts)])
-        found = merge(_paired(found, seen), seen, "run", facts.device)
+        seen = check.keep([*ask(checks, facts), *(in_run(one, facts) for one in ask(checks, facts.map, facts))])
+        found = merge(_paired(found, seen), seen)
     if result.facts:
         found = [_settled(finding, result.facts) if id(finding) in open_before else finding for finding in found]
     outcome.refuted = sum(finding.refuted for finding in found)
@@ -201,7 +231,7 @@ def _settled(finding: Finding, runs: Sequence[Facts]) -> Finding:
         reason = "the run did not see it"
     else:
         steps = sum(facts.steps for facts in watched)
-        detail = f"the line ran, and {steps} {'step' if steps == 1 else 'steps'} showed nothing of it"
+        detail = f"the line ran, and {_steps(steps)} showed nothing of it"
         return finding.with_evidence(Evidence("run", Verdict.REFUTED, detail, watched[0].device, {"steps": steps}))
     return finding.with_evidence(Evidence("run", Verdict.UNSETTLED, reason, runs[0].device))
 

@@ -189,9 +189,7 @@ def _codes(job: Job) -> frozenset[str]:
     from freezelint.rule import all_rules
 
     rules = all_rules()
-    return frozenset(
-        code for code in job.codes if code not in rules or not rules[code].preview or code in job.preview
-    )
+    return frozenset(code for code in job.codes if code not in rules or not rules[code].preview or code in job.preview)
 
 
 class Unreadable(Exception):
@@ -219,20 +217,18 @@ def unreadable(path: str, reason: str) -> Finding:
 
 
 def project_roots(paths: Iterable[str]) -> list[Path]:
-    """The project folders of the given paths: the nearest one with a project file, else the working folder."""
-    roots = []
+    """Where imports are looked up: the project folders of the paths (the nearest one with a project file, else the
+    working folder), then the folders themselves: a script finds its neighbours without a package."""
+    roots: list[Path] = []
     here = Path.cwd()
-    for path in paths:
-        full = Path(os.path.abspath(path))
-        folder = full if full.is_dir() else full.parent
+    folders = [full if full.is_dir() else full.parent for full in (Path(os.path.abspath(path)) for path in paths)]
+    for folder in folders:
         marked = next(
             (up for up in (folder, *folder.parents) if any((up / mark).exists() for mark in ROOT_MARKS)), None
         )
         inside = folder.is_relative_to(here) and here != Path(here.anchor) and here != Path.home()
-        root = marked or (here if inside else folder)
-        if root not in roots:
-            roots.append(root)
-    return roots
+        roots.append(marked or (here if inside else folder))
+    return list(dict.fromkeys([*roots, *folders]))
 
 
 def _cpus() -> int:

@@ -79,8 +79,8 @@ def test_links_that_lead_in_a_circle_end(folder: Path) -> None:
 
 def test_roots(folder: Path) -> None:
     write(folder, {"one/pyproject.toml": "", "one/src/a.py": "", "two/b.py": ""})
-    assert project_roots(["one/src/a.py"]) == [folder / "one"]
-    assert project_roots(["two", "."]) == [folder]
+    assert project_roots(["one/src/a.py"]) == [folder / "one", folder / "one/src"]
+    assert project_roots(["two", "."]) == [folder, folder / "two"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def closing(report: Report) -> list[str]:
     """Tables, notes and the sum-up line, which every text format ends with."""
     if report.quiet:
         return [*report.tables, *report.notes]
-    rows = [*report.tables, *report.notes]
+    rows = [row for table in report.tables for row in (table, "")] + report.notes
     last = sum_up(report)
     if report.colour:
         last = f"{BOLD}{last}{RESET}"

@@ -56,6 +56,8 @@ def discover(paths: Sequence[str], resolver: Resolver) -> list[Found]:
 def shown(full: str) -> str:
     """`full` relative to the working folder where it lies inside it."""
     here = os.getcwd()
+    if full == here:
+        return "."
     return os.path.relpath(full, here) if full.startswith(here.rstrip(os.sep) + os.sep) else full
 
 
