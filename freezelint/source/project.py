@@ -105,18 +105,28 @@ def dotted(node: cst.CSTNode) -> str:
     return ""
 
 
+def parse(text: str) -> cst.Module:
+    """`parse_module` without what only trees built by hand need: garbage collection and the validation of each node.
+
+    What the parser makes is valid by construction; validating it again is a third of the time.
+    """
+    was_on, validate = gc.isenabled(), cst.CSTNode.__post_init__
+    gc.disable()
+    cst.CSTNode.__post_init__ = lambda self: None  # type: ignore[method-assign]
+    try:
+        return cst.parse_module(text)
+    finally:
+        cst.CSTNode.__post_init__ = validate  # type: ignore[method-assign]
+        if was_on:
+            gc.enable()
+
+
 class ModuleInfo:
     """One parsed file."""
 
     def __init__(self, path: str, text: str, project: Project) -> None:
         self.path, self.text, self.project = path, text, project
-        was_on = gc.isenabled()
-        gc.disable()
-        try:
-            self.tree = cst.parse_module(text)
-        finally:
-            if was_on:
-                gc.enable()
+        self.tree = parse(text)
         self.classes: dict[str, ClassInfo] = {}
         self.functions: dict[str, FunctionInfo] = {}
         self.imports: dict[str, tuple[str, str | None, int]] = {}  # name -> (module, name in it, dots)
@@ -124,7 +134,7 @@ class ModuleInfo:
         self.assigns: dict[str, cst.BaseExpression] = {}
         self._positions: Mapping[cst.CSTNode, Any] | None = None
         self._bodies: dict[str, str] | None = None
-        self._resolving: set[str] = set()
+        self._resolved: dict[str, Resolved] = {}
         self.globals: dict[str, Any] | None = None
         self._collect(self.tree.body)
 
@@ -195,14 +205,25 @@ class ModuleInfo:
 
     def resolve(self, name: str) -> Resolved:
         """What a dotted top-level name stands for: a project object, an external dotted name, or None."""
-        head, _, rest = name.partition(".")
-        if not head or name in self._resolving:
+        if name in self._resolved:
+            return self._resolved[name]
+        asked = self.project.asked
+        if (self.path, name) in asked:
             return None
-        self._resolving.add(name)
+        asked.add((self.path, name))  # each name of each file once a question: star imports fan out and come back
+        outermost = len(asked) == 1
         try:
-            found: Resolved = self._resolve_head(head)
+            found = self._resolve(name)
         finally:
-            self._resolving.discard(name)
+            if outermost:
+                asked.clear()
+        if outermost or found is not None:
+            self._resolved[name] = found
+        return found
+
+    def _resolve(self, name: str) -> Resolved:
+        head, _, rest = name.partition(".")
+        found: Resolved = self._resolve_head(head) if head else None
         if not rest or found is None:
             return found
         if isinstance(found, str):
@@ -276,6 +297,7 @@ class Project:
         self.read: dict[str, str] = {}  # path -> sha256 of what was read
         self._files: dict[str, ModuleInfo | None] = {}
         self._found: dict[tuple[str, str], str | None] = {}
+        self.asked: set[tuple[str, str]] = set()
 
     def add(self, path: str, text: str) -> ModuleInfo:
         """Parse the text of a file; raises libcst.ParserSyntaxError."""
@@ -300,11 +322,11 @@ class Project:
     def file(self, origin: ModuleInfo, module: str, dots: int) -> ModuleInfo | None:
         if not dots and module.split(".")[0] in ("torch", "numpy", "os", "sys", "typing", "math", "collections"):
             return None
-        folder = Path(origin.path).parent
-        for _ in range(dots - 1):
-            folder = folder.parent
-        key = (str(folder), "." * dots + module)
+        key = (origin.path, "." * dots + module)
         if key not in self._found:
+            folder = Path(origin.path).parent
+            for _ in range(dots - 1):
+                folder = folder.parent
             self._found[key] = self._find(folder, module, dots)
         found = self._found[key]
         return self._load(found) if found else None
