@@ -267,15 +267,11 @@ def setattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> V
         return UNKNOWN
     if not isinstance(args[1], Const):
         owner = args[0]
-        if owner.children is None:
-            owner.children = []
+        objects.register(reader, owner, args[2])
         if isinstance(args[2], Instance) and args[2].is_module:
-            owner.children.append(args[2])
             from freezelint.source.story import Replaced
 
             reader.emit(Replaced, node, owner, "*", UNKNOWN, args[2])
-        elif isinstance(args[2], Param):
-            owner.params[f"*{len(owner.params)}"] = args[2]
     return UNKNOWN
 
 
@@ -343,11 +339,25 @@ def sequence_method(reader: Reader, owner: Seq, name: str, args: Args, kwargs: K
         return owner.items[-1] if owner.items else UNKNOWN
     elif name == "copy":
         return Seq(list(owner.items), owner.open, owner.kind)
+    elif name in ("difference", "difference_update", "intersection", "union") and args:
+        other = objects.elements(reader, args[0], node)
+        left = combined(owner.items, other, name)
+        if name == "difference_update":
+            owner.items[:] = left
+        return Seq(left, owner.open, owner.kind)
     elif name == "clear":
         owner.items.clear()
     elif held := tensors_in(owner):
         return reader.tensor(name, held, node, sure=False)
     return UNKNOWN
+
+
+def combined(left: list[Value], right: list[Value], name: str) -> list[Value]:
+    """Sets put together: what both, either or only the left one holds."""
+    shared = [item for item in left if any(item is other or item == other for other in right)]
+    if name == "union":
+        return [*left, *(item for item in right if all(item is not other for other in shared))]
+    return shared if name == "intersection" else [item for item in left if all(item is not one for one in shared)]
 
 
 def dict_method(reader: Reader, owner: Dict, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:

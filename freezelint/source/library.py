@@ -16,6 +16,7 @@ OPAQUE = (
     "MultiheadAttention", "AdaptiveLogSoftmaxWithLoss",
 )  # fmt: skip
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
+PARAMETER_CONTAINERS = ("ParameterList", "ParameterDict")
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "AveragedModel", "OptimizedModule")
 SPATIAL_NORM_WITHOUT_STATISTICS = ("InstanceNorm", "LayerNorm", "GroupNorm", "RMSNorm", "LocalResponseNorm")
 

@@ -109,14 +109,14 @@ def register(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: 
     if len(args) > 1 and isinstance(args[0], Const):
         objects.store(reader, owner, str(args[0].value), args[1], node)
     elif len(args) > 1:
-        if owner.children is None:
-            owner.children = []
-        if isinstance(args[1], Instance):
-            owner.children.append(args[1])
+        objects.register(reader, owner, args[1])
     return UNKNOWN
 
 
 def append(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if objects.holds_parameters(owner):
+        modules.hold_parameters(reader, owner, args[-1] if args else None, node)
+        return owner
     if owner.children is None:
         owner.children = []
     owner.children += args[-1:]
@@ -124,6 +124,9 @@ def append(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cs
 
 
 def extend(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if objects.holds_parameters(owner):
+        modules.hold_parameters(reader, owner, args[0] if args else None, node)
+        return owner
     if owner.children is None:
         owner.children = []
     owner.children += objects.elements(reader, args[0], node) if args else []
@@ -137,21 +140,28 @@ def hook(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.
 
 
 def pairs(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    rows: list[Value] = [Seq([Const(name), child], kind="tuple") for name, child in named_children(owner)]
+    held = list(owner.params.items()) if objects.holds_parameters(owner) else named_children(owner)
+    rows: list[Value] = [Seq([Const(name), child], kind="tuple") for name, child in held]
     return Seq(rows, owner.opaque)
 
 
 def keys(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if objects.holds_parameters(owner):
+        return Seq([Const(name) for name in owner.params])
     return Seq([Const(name) for name, _ in named_children(owner)], owner.opaque)
 
 
 def values(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    if objects.holds_parameters(owner):
+        return Seq(list(owner.params.values()))
     return Seq([child for _, child in named_children(owner)], owner.opaque)
 
 
 def update(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     for arg in args:
-        if isinstance(arg, Dict):
+        if objects.holds_parameters(owner):
+            modules.hold_parameters(reader, owner, arg, node)
+        elif isinstance(arg, Dict):
             owner.attrs.update({str(key): value for key, value in arg.items.items()})
             if arg.rest is not None:
                 owner.children = [*(owner.children or []), arg.rest]

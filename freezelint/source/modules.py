@@ -15,6 +15,7 @@ from freezelint.source.values import (
     Instance,
     Option,
     Param,
+    ParamIter,
     Seq,
     Tensor,
     Union,
@@ -43,6 +44,8 @@ def torch_module(reader: Reader, name: str, args: list[Value], kwargs: dict[str,
     module = Instance(external=name, is_module=True, spot=reader.spot(node), args=args, kwargs=kwargs)
     if short in library.CONTAINERS:
         fill_container(module, short, args)
+    elif short in library.PARAMETER_CONTAINERS:
+        hold_parameters(reader, module, args[0] if args else None, node)
     elif short in library.WRAPPERS:
         module.wraps = args[0] if args else kwargs.get("module")
         module.opaque = module.wraps is None
@@ -84,6 +87,27 @@ def fill_container(module: Instance, short: str, args: list[Value]) -> None:
         module.children += _members(module, first)
 
 
+def hold_parameters(reader: Reader, module: Instance, value: Value | None, node: cst.CSTNode) -> None:
+    """What a ParameterList or ParameterDict registers; a tensor in it becomes a parameter."""
+    if isinstance(value, Param):
+        value.owner = value.owner or module
+        module.params.setdefault(str(len(module.params)), value)
+    elif isinstance(value, Tensor):
+        name = str(len(module.params))
+        module.params[name] = new_param(reader, name, module, node)
+    elif isinstance(value, (Seq, ParamIter)):
+        for item in value.items:
+            hold_parameters(reader, module, item, node)
+    elif isinstance(value, Dict):
+        for key, item in value.items.items():
+            if isinstance(item, Param):
+                item.owner = item.owner or module
+                module.params[str(key)] = item
+            else:
+                hold_parameters(reader, module, item, node)
+        hold_parameters(reader, module, value.rest, node)
+
+
 def _members(module: Instance, value: Value) -> list[Value]:
     if isinstance(value, Instance):
         return [value]
@@ -107,10 +131,12 @@ def factory(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Valu
     module.norm = True if library.WITH_BATCH_NORM.search(text) else None
     if library.WITHOUT_BATCH_NORM.search(text) and not library.WITH_BATCH_NORM.search(text):
         module.norm = False
-    given = [kwargs.get(key) for key in ("weights", "pretrained", "checkpoint_path")]
+    given = [kwargs.get(key) for key in ("weights", "pretrained", "checkpoint_path", "encoder_weights")]
     module.pretrained = name.endswith("from_pretrained") or any(
         value is not None and value not in (Const(None), Const(False)) for value in given
     )
+    if name.startswith("segmentation_models_pytorch.") and kwargs.get("encoder_weights") != Const(None):
+        module.pretrained = True  # ImageNet weights are the default
     if name.startswith(("torch.hub", "clip.", "open_clip.", "lpips.", "torchaudio.pipelines", "sentence_transformers")):
         module.pretrained = True
     if args and any(v == Const(True) or (isinstance(v, Option) and v.default is True) for v in args):

@@ -284,6 +284,24 @@ def set_item(reader: Reader, owner: Value, node: cst.Subscript, value: Value) ->
         owner.node = updated.node
     elif isinstance(owner, Instance):
         _set_child(reader, owner, key, value, node)
+    elif isinstance(owner, Method) and owner.name in ("_modules", "_parameters") and isinstance(owner.owner, Instance):
+        if isinstance(key, Const):
+            store(reader, owner.owner, str(key.value), value, node)
+        else:
+            register(reader, owner.owner, value)
+
+
+def register(reader: Reader, owner: Instance, value: Value) -> None:
+    """A module or parameter registered under a name nobody can tell."""
+    if isinstance(value, Instance) and value.is_module:
+        owner.children = [*(owner.children or []), value]
+    elif isinstance(value, Param):
+        value.owner = value.owner or owner
+        owner.params[f"*{len(owner.params)}"] = value
+
+
+def holds_parameters(owner: Instance) -> bool:
+    return owner.external.split(".")[-1] in library.PARAMETER_CONTAINERS
 
 
 def _set_child(reader: Reader, owner: Instance, key: Value, value: Value, node: cst.CSTNode) -> None:
@@ -350,6 +368,10 @@ def _child(reader: Reader, owner: Instance, key: Value, node: cst.CSTNode, *, sl
                 return reader.data("item", node)
             return call_method(reader, owner, "__getitem__", [key], {}, node) or UNKNOWN
         return UNKNOWN if owner.children is None else _element(reader, owner.children, key, False)
+    if holds_parameters(owner):
+        if isinstance(key, Const) and str(key.value) in owner.params:
+            return owner.params[str(key.value)]
+        return _element(reader, list(owner.params.values()), key, False)
     if isinstance(key, Const) and isinstance(key.value, str) and key.value in owner.attrs:
         return owner.attrs[key.value]
     if owner.children is not None and not sliced:
@@ -419,6 +441,9 @@ def _iterate_instance(reader: Reader, value: Instance, node: cst.CSTNode) -> tup
         return iterate(reader, made, node) if not isinstance(made, Instance) else ([reader.data("batch", node)], False)
     if not value.is_module:
         return [reader.data(value.name or "batch", node)], False
+    if holds_parameters(value):
+        named = value.external.endswith("Dict")
+        return [Const(key) if named else param for key, param in value.params.items()] or [UNKNOWN], bool(value.params)
     if value.children is not None:
         items = list(value.children) or [Const(name) for name in value.attrs]
         return items or [UNKNOWN], not value.opaque

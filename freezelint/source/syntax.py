@@ -122,3 +122,12 @@ def move_behind(moved: Spot, anchor: Spot) -> Edits:
         end = len(lines[-1])
         return (gone, ""), (Location(at.path, after.end_line, end, after.end_line, end), f"\n{text}")
     return (gone, ""), (Location(at.path, after.end_line + 1, 0, after.end_line + 1, 0), f"{text}\n")
+
+
+def torch_nn(file: ModuleInfo) -> str:
+    """How a file writes `torch.nn`, '' where it has no name for it."""
+    for name in ("nn", "torch.nn"):
+        found = file.resolve(name)
+        if found == "torch.nn":
+            return name
+    return ""

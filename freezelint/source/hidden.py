@@ -1,0 +1,179 @@
+"""What a module uses and does not register: modules, parameters and leaf tensors in plain attributes or in `forward`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import libcst as cst
+
+from freezelint.gradient_map import Kind
+from freezelint.source.story import AttributeSet, Built, Called, GradFlag, Loaded, ModuleCall, Story
+from freezelint.source.values import (
+    Dict,
+    Instance,
+    Param,
+    ParamIter,
+    Seq,
+    Tensor,
+    Value,
+    modules_in,
+    options,
+    parameters_of,
+    submodules,
+    tensors_in,
+)
+
+FIXED = re.compile(r"(constant|ones|zeros|eye|dirac)_$")
+NORMS = re.compile(r"(Norm\w*|PReLU)$")
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A container (or tensor) in an attribute, with the trainable things in it that nothing registers."""
+
+    value: Value
+    modules: tuple[Instance, ...] = ()
+    params: tuple[Param | Tensor, ...] = ()
+
+    @property
+    def container(self) -> str:
+        kind = "Module" if self.modules else "Parameter"
+        return f"{kind}Dict" if isinstance(self.value, Dict) else f"{kind}List"
+
+
+def hidden_in(event: AttributeSet, story: Story) -> Hidden | None:
+    """What `self.name = value` hides for good, if it is used and nobody takes care of it."""
+    for owner in options(event.target):
+        if not isinstance(owner, Instance) or not owner.is_module or owner.cls is None:
+            continue
+        for value in options(event.value):
+            kept = any(value is held for held in options(owner.attrs.get(event.name, value)))
+            if kept and (found := _hidden(owner, event, value, story)):
+                return None if _cared_for(owner, event.name) else found
+    return None
+
+
+def _hidden(owner: Instance, event: AttributeSet, value: Value, story: Story) -> Hidden | None:
+    if isinstance(value, Tensor):
+        return Hidden(value) if _in_constructor(event) and _learnt(value, story) else None
+    if not isinstance(value, (Seq, Dict)) and not (isinstance(value, ParamIter) and not value.one_shot):
+        return None
+    if _on_purpose(event):
+        return None
+    held = modules_in(value)
+    inside = {id(p) for module in held for part in submodules(module) for p in part.params.values()}
+    known = {id(p) for p in parameters_of(owner)}
+    outer = [m for m in story.modules if not any(m is part for top in held for part in submodules(top))]
+    registered = {id(p) for module in outer for p in parameters_of(module)} | known
+    modules = [m for m in held if _trainable(parameters_of(m), registered, story) and _used(m, story)]
+    params = [p for p in _loose(value) if p.owner is None and p.node is not None and id(p) not in inside]
+    params = _trainable(params, registered, story)
+    leaves = [t for t in tensors_in(value) if isinstance(t, Tensor) and _in_constructor(event) and _learnt(t, story)]
+    return Hidden(value, tuple(modules), (*params, *leaves)) if modules or params or leaves else None
+
+
+def _loose(value: Value) -> list[Param]:
+    items = value.items if isinstance(value, ParamIter) else tensors_in(value)
+    return [item for item in items if isinstance(item, Param)]
+
+
+def _trainable(params: list[Param], registered: set[int], story: Story) -> list[Param]:
+    """Parameters that may train, that no module registers and no optimizer was given."""
+    if any(id(param) in registered or story.optimised(param) for param in params):
+        return []
+    return [param for param in params if story.flag_at(param) is not False and not _escaped(param)]
+
+
+def _escaped(param: Param) -> bool:
+    return param.owner is not None and param.owner.escaped
+
+
+def _used(module: Instance, story: Story) -> bool:
+    """Whether the module takes part in a forward that autograd sees."""
+    for event in story.events:
+        if isinstance(event, ModuleCall) and event.context.mode.flag is not False:
+            if event.module is module or any(event.module is part for part in submodules(module)):
+                return True
+        elif isinstance(event, Called) and isinstance(event.owner, (Seq, Dict)) and not event.name:
+            if any(module is held for held in modules_in(event.owner)):
+                return True
+    return False
+
+
+def _in_constructor(event: AttributeSet) -> bool:
+    return any(call.name == "__init__" for call in event.context.calls)
+
+
+def _learnt(value: Tensor, story: Story) -> bool:
+    """A tensor that asks for a gradient, is used, and is in no optimizer."""
+    if any(value is held for optimizer in story.optimizers for held in optimizer.tensors):
+        return False
+    origins = [story.map.nodes[i] for i in story.map.surely_reached([value.node])]
+    if any(node.kind in (Kind.PARAMETER, Kind.UNKNOWN) for node in origins):
+        return False
+    if not any(node.kind is Kind.INPUT and node.trainable for node in origins):
+        return False
+    return any(edge.source == value.node for edge in story.map.edges)
+
+
+def _on_purpose(event: AttributeSet) -> bool:
+    """`self.teacher = [teacher]`: one name wrapped, so that it stays out of `parameters()`."""
+    node = event.value_node
+    if not isinstance(node, (cst.List, cst.Tuple)) or len(node.elements) != 1:
+        return False
+    return isinstance(node.elements[0].value, (cst.Name, cst.Attribute))
+
+
+def _cared_for(owner: Instance, name: str) -> bool:
+    """Whether the class hands these out by hand: its own `parameters()`, or a method that collects them."""
+    for info in owner.cls.lineage()[0] if owner.cls else []:
+        for method in info.methods.values():
+            if method.name in ("parameters", "named_parameters", "_apply"):
+                return True
+            text = method.file.code(method.node) if method.name not in ("__init__", "forward") else ""
+            if re.search(rf"self\.{name}\b", text) and re.search(r"parameters\(|_modules\b", text):
+                return True
+    return False
+
+
+def made_in_forward(story: Story) -> Iterator[Built]:
+    """Modules with weights that a forward makes and uses, and keeps nowhere."""
+    for event in story.of(Built):
+        calls = event.context.calls
+        if not any(c.name == "forward" and c.owner and c.owner.is_module for c in calls) or calls[-1].name == "__init__":
+            continue
+        module = event.module
+        if any(call.name == "__init__" for call in calls) or NORMS.search(module.external) or not parameters_of(module):
+            continue
+        if module.pretrained or _kept(module, story) or _set_by_hand(module, story) or not _used(module, story):
+            continue
+        yield event
+
+
+def _kept(module: Instance, story: Story) -> bool:
+    for event in story.of(AttributeSet):
+        if any(module is held for held in modules_in(event.value)):
+            return True
+    owners = (other for other in story.modules if other is not module)
+    return any(module is part for other in owners for part in submodules(other))
+
+
+def _set_by_hand(module: Instance, story: Story) -> bool:
+    """Weights given or fixed after the module was made: it computes something fixed."""
+    params = parameters_of(module)
+
+    def among(value: Value) -> bool:
+        return any(value is param for param in params)
+
+    for event in story.events:
+        if isinstance(event, GradFlag) and event.flag is not True and any(among(param) for param in event.params):
+            return True
+        if isinstance(event, Loaded) and event.target is module:
+            return True
+        if isinstance(event, AttributeSet) and (event.target is module or any(map(among, options(event.target)))):
+            return True
+        if isinstance(event, Called) and FIXED.search(event.name) and any(map(among, event.args)):
+            return True
+    return False
