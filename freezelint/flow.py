@@ -173,7 +173,7 @@ def _parts(map_: GradientMap, node: int) -> list[int]:
     name, kind = map_.nodes[node].name, map_.nodes[node].kind
     into = map_.into(node)
     sources = list(dict.fromkeys(edge.source for edge in into if edge.cut is None))
-    if any(edge.cut for edge in into) and kind is not Kind.LOSS:
+    if kind not in (Kind.LOSS, Kind.VALUE) or (kind is Kind.VALUE and any(edge.cut for edge in into)):
         return []
     if kind is Kind.LOSS or name in STACKS or (name in SUMS and (len(sources) > 1 or name not in REDUCTIONS)):
         return sources
