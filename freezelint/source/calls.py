@@ -285,12 +285,14 @@ def with_generator(
         inner = reader.frames[outer_frames:]
         del reader.frames[outer_frames:]
         mine, site = reader.calls.pop(), reader.sites.pop()
-        if target is not None:
-            bind(reader, target, inner[-1].yields[-1] if inner[-1].yields else UNKNOWN)
-        status[0] = rest()
-        reader.calls.append(mine)
-        reader.sites.append(site)
-        reader.frames += inner
+        try:
+            if target is not None:
+                bind(reader, target, inner[-1].yields[-1] if inner[-1].yields else UNKNOWN)
+            status[0] = rest()
+        finally:
+            reader.calls.append(mine)
+            reader.sites.append(site)
+            reader.frames += inner
 
     frame = Frame(func.info.file, info=func.info, parent=func.env, self_value=func.owner, on_yield=body)
     bind_parameters(reader, frame, func, [func.owner, *args] if func.owner is not None else list(args), kwargs)
