@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import libcst as cst
 
 from freezelint.findings import Location
 from freezelint.rule import Place
-from freezelint.source.story import Spot
+from freezelint.source.objects import dotted_names
+from freezelint.source.story import Event, Spot
+from freezelint.source.values import Instance
 
 Edits = tuple[tuple[Place, str], ...]
 
@@ -55,3 +60,50 @@ def without_argument(spot: Spot, keyword: str) -> Edits:
     if kept:
         kept[-1] = kept[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT, whitespace_after_arg=cst.SimpleWhitespace(""))
     return ((spot, spot.file.code(call.with_changes(args=kept))),)
+
+
+def freeze_before(event: Event, root: Instance | None, modules: Sequence[Instance]) -> Edits:
+    """`module.requires_grad_(False)` for each module, on lines of their own before the statement of an event."""
+    trail = ancestors(event.spot)
+    line = next((node for node in trail if isinstance(node, cst.SimpleStatementLine)), None)
+    names = [expression_for(event, root, module) for module in modules]
+    if line is None or not names or None in names:
+        return ()
+    at = Spot(event.spot.file, line).locate()
+    indent = event.spot.file.text.splitlines()[at.line - 1][: at.column]
+    text = "".join(f"{name}.requires_grad_(False)\n{indent}" for name in names)
+    return ((Location(at.path, at.line, at.column, at.line, at.column), text),)
+
+
+def expression_for(event: Event, root: Instance | None, module: Instance) -> str | None:
+    """How the code round an event can write a module; None where that is not plain."""
+    if root is None:
+        return None
+    path = next((name for name, part in dotted_names(root) if part is module), None)
+    if path is None or any(part.isdigit() for part in path.split(".")):
+        return None
+    inside = event.context.calls[-1] if event.context.calls else None
+    if inside is not None and inside.owner is not None and root.cls and inside.owner in root.cls.lineage()[0]:
+        return f"self.{path}" if path else "self"
+    text = inside.file.code(inside.node) if inside is not None else event.spot.file.text
+    if not root.name.isidentifier() or not re.search(rf"\b{root.name}\b", text):
+        return None
+    return f"{root.name}.{path}" if path else root.name
+
+
+def under_no_grad(spot: Spot, alone: bool) -> Edits:
+    """The statement round `spot` in a `no_grad` block; nothing where it holds more than that (`alone` is false)."""
+    trail = ancestors(spot)
+    line = next((node for node in trail if isinstance(node, cst.SimpleStatementLine)), None)
+    if line is None or not alone or len(line.body) != 1 or not isinstance(line.body[0], cst.Assign):
+        return ()
+    if not re.search(r"^import torch$|^import torch[, ]", spot.file.text, re.MULTILINE):
+        return ()
+    at = Spot(spot.file, line).locate()
+    indent = spot.file.text.splitlines()[at.line - 1][: at.column]
+    return ((Location(at.path, at.line, at.column, at.line, at.column), f"with torch.no_grad():\n{indent}    "),)
+
+
+def statement_of(spot: Spot) -> cst.CSTNode | None:
+    """The simple statement round a place."""
+    return next((node for node in ancestors(spot) if isinstance(node, cst.SimpleStatementLine)), None)

@@ -49,6 +49,7 @@ def optimizer(reader: Reader, name: str, args: Args, kwargs: Kwargs, node: cst.C
     new = Optimizer(name, kwargs=kwargs, spot=reader.spot(node))
     given = args[0] if args else kwargs.get("params", kwargs.get("model_params", UNKNOWN))
     take_parameters(reader, new, given, node)
+    new.after = len(reader.story.parameters)
     reader.story.optimizers.append(new)
     reader.emit(OptimizerBuilt, node, new)
     return new

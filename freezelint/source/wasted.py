@@ -1,4 +1,4 @@
-"""Questions about gradients that are computed and thrown away: who reads them, who steps them."""
+"""Who reads the gradient of an input: what a training pass reaches, and what is looked at."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def read_inputs(story: Story) -> set[int]:
     places = [graph.nodes[i].place for i in read]
     read |= {node.id for node in graph.nodes if node.kind is Kind.INPUT and node.place in places}
     held = [tensor.node for optimizer in story.optimizers for tensor in optimizer.tensors]
-    held += [t.node for event in story.of(Checkpointed) if event.reentrant is not False for t in _tensors(event.args)]
-    held += [t.node for t in _tensors(story.returned)]
-    meant = {t.node for event in story.of(TensorFlag) if not _input(story, event) for t in _tensors([event.result])}
+    held += [t.node for event in story.of(Checkpointed) if event.reentrant is not False for t in flowing(event.args)]
+    held += [t.node for t in flowing(story.returned)]
+    meant = {t.node for event in story.of(TensorFlag) if not _input(story, event) for t in flowing([event.result])}
     return read | graph.behind(held) | meant | {edge.source for edge in graph.edges if not edge.sure}
 
 
@@ -40,7 +40,7 @@ def _input(story: Story, event: TensorFlag) -> bool:
     """Whether a tensor that was made to require grad is data of one step, not an accumulator or a weight by hand."""
     if any(info.name == "__init__" and info.owner and info.owner.is_module for info in event.context.calls):
         return False
-    for made in _tensors([event.result]):
+    for made in flowing([event.result]):
         behind = story.map.behind([made.node])
         names = {story.map.nodes[i].name for i in behind if story.map.nodes[i].kind is Kind.INPUT}
         if getattr(made, "literal", False) or story.map.parameters(behind) or (not event.context.loops and names & NEW):
@@ -48,6 +48,7 @@ def _input(story: Story, event: TensorFlag) -> bool:
     return True
 
 
-def _tensors(values: Iterable[Value | None]) -> list[Tensor | Data]:
+def flowing(values: Iterable[Value | None]) -> list[Tensor | Data]:
+    """The tensors and data among some values."""
     found = [t for value in values if value is not None for t in tensors_in(value)]
     return [t for t in found if isinstance(t, (Tensor, Data))]

@@ -1,0 +1,252 @@
+"""What backward computes weight gradients for although no optimizer holds it, grouped as the author sees it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from freezelint.gradient_map import Edge
+from freezelint.source.objects import dotted_names
+from freezelint.source.story import (
+    AttributeSet,
+    Backward,
+    Consumed,
+    GradRead,
+    ModuleCall,
+    Spot,
+    Step,
+    Story,
+    TensorFlag,
+)
+from freezelint.source.values import (
+    Instance,
+    Param,
+    Seq,
+    Value,
+    direct_children,
+    options,
+    parameters_of,
+    submodules,
+)
+from freezelint.source.wasted import flowing
+
+CRITERION = re.compile(r"loss|div|entropy|similarity|dist|criterion|mse|l1|kl|Subtract$|\.sub$")
+CRITERIA = ("Loss", "CosineSimilarity", "PairwiseDistance")
+FIXED = re.compile(
+    r"teacher|target|ema|momentum|ref(erence)?($|_)|reward|old|frozen|fixed|key_enc|prior", re.IGNORECASE
+)
+
+
+def left_out(story: Story, event: Backward) -> list[Param]:
+    """Parameters that surely get a gradient from this backward pass, and that nobody steps and nobody reads."""
+    reads = story.of(GradRead)
+    if event.node is None or story.incomplete or any(read.node is None for read in reads):
+        return []
+    if not story.optimizers or not all(one.known for one in story.optimizers):
+        return []
+    used = {read.node for read in reads} | {id(param) for param in handed_on(story)}
+    sure = story.map.surely_reached([event.node])
+    found = [param for node, param in story.of_node.items() if node in sure and not {node, id(param)} & used]
+    return [param for param in found if story.flag_at(param, event) and not held(story, param)]
+
+
+def held(story: Story, param: Param) -> bool:
+    """Whether an optimizer holds a parameter, or held it as an unseen part of a module it was given; or may hold it."""
+    if param.owner is None or param.owner.escaped:
+        return True
+    for one in story.optimizers:
+        if any(param is known for known in one.params):
+            return True
+        late = all(param is not known for known in story.parameters[: one.after])
+        whole = [known.owner for known in one.params if known.many and known.owner] if late else []
+        if any(param.owner is part for owner in whole for part in submodules(owner)):
+            return True
+    return False
+
+
+def handed_on(story: Story) -> list[Param]:
+    """Parameters given to code that cannot be read: an optimizer may be built there."""
+    iterators = [event.iterator for event in story.of(Consumed) if event.purpose == "call"]
+    return [param for one in iterators for item in one.items for param in parameters_in(item)]
+
+
+def parameters_in(value: Value) -> list[Param]:
+    inner = value.items if isinstance(value, Seq) else [value]
+    return [item for item in inner if isinstance(item, Param)]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Modules that get weight gradients in one backward pass which nobody uses."""
+
+    event: Backward
+    params: tuple[Param, ...]
+    modules: tuple[Instance, ...]
+    names: str  # `encoder` and `head`
+    inside: bool  # they are part of a model whose other parts are optimised
+    upstream: bool  # their input carries the gradient of something that is optimised
+    target: bool  # what they give is only compared with what trains
+
+
+def groups_left_out(story: Story) -> list[LeftOut]:
+    """One group for each set of parameters that is left out, at the first backward pass that shows it."""
+    found: dict[frozenset[int], LeftOut] = {}
+    for event in story.of(Backward):
+        if event.via == "autograd.grad" or not any(step.seq > event.seq for step in story.of(Step)):
+            continue
+        rows = [param for param in left_out(story, event) if not meant_otherwise(story, param)]
+        for params in by_root(story, rows):
+            key = frozenset(id(param) for param in params)
+            if not any(key <= known for known in found):
+                found[key] = _described(story, event, params)
+    return list(found.values())
+
+
+def by_root(story: Story, params: list[Param]) -> list[list[Param]]:
+    """The parameters of each whole model together."""
+    rows: dict[int, list[Param]] = {}
+    for param in params:
+        rows.setdefault(id(root_of(story, param)), []).append(param)
+    return list(rows.values())
+
+
+def root_of(story: Story, param: Param) -> Instance | None:
+    """The largest module that holds a parameter."""
+    holding = [m for m in story.modules if any(param is own for own in parameters_of(m))]
+    return max(holding, key=lambda module: (len(submodules(module)), bool(module.name)), default=None)
+
+
+def meant_otherwise(story: Story, param: Param) -> bool:
+    """Whether a line tried to freeze this parameter and failed: that line is the cause, and another rule's."""
+    for event in story.of(AttributeSet):
+        if event.name.startswith("requir") and "gra" in event.name:
+            for option in options(event.target):
+                if option is param or (isinstance(option, Instance) and param in parameters_of(option)):
+                    return True
+    node = param.node
+    flags = [event.node for event in story.of(TensorFlag) if event.flag is False and event.node is not None]
+    return node is not None and node in story.map.behind(flags)
+
+
+def _described(story: Story, event: Backward, params: list[Param]) -> LeftOut:
+    root = root_of(story, params[0])
+    inside = root is not None and any(story.optimised(param) for param in parameters_of(root))
+    modules = largest(story, event, params, root)
+    upstream, target = _flow(story, event, params)
+    return LeftOut(
+        event, tuple(params), tuple(modules), listed(names_of(root, modules, params)), inside, upstream, target
+    )
+
+
+def largest(story: Story, event: Backward, params: list[Param], root: Instance | None) -> list[Instance]:
+    """The largest modules none of whose parameters is optimised, all of which train."""
+    found: list[Instance] = []
+    for module in submodules(root) if root else []:
+        own = parameters_of(module)
+        if any(module in submodules(known) for known in found) or not any(param in params for param in own):
+            continue
+        if all(story.flag_at(param, event) is not False and not held(story, param) for param in own):
+            found.append(_loaded_part(module))
+    return found
+
+
+def _loaded_part(module: Instance) -> Instance:
+    """The module that was given weights, where all another does is wrap it."""
+    inner = [child for child in direct_children(module) if parameters_of(child)]
+    wraps = not module.pretrained and not module.params and len(inner) == 1 and inner[0].pretrained
+    return _loaded_part(inner[0]) if wraps and not inner[0].part_of else module
+
+
+def names_of(root: Instance | None, modules: Sequence[Instance], params: Sequence[Param]) -> list[str]:
+    paths = {id(module): name for name, module in dotted_names(root)} if root else {}
+    names = []
+    for module in modules:
+        parts = (root.name if root else "", paths.get(id(module), module.name))
+        names.append(".".join(part for part in parts if part) or module.name or "the model")
+    covered = [param for module in modules for param in parameters_of(module)]
+    names += [param.label or param.name for param in params if param not in covered]
+    return list(dict.fromkeys(names))
+
+
+def listed(names: list[str]) -> str:
+    """`a`, `b` and `c`; more than three are counted."""
+    shown = [f"`{name}`" for name in names]
+    if len(shown) > 3:
+        shown = [*shown[:2], f"{len(shown) - 2} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _flow(story: Story, event: Backward, params: Sequence[Param]) -> tuple[bool, bool]:
+    """(whether something optimised lies before these parameters, whether what they give is only compared)."""
+    assert event.node is not None
+    graph = story.map
+    live = graph.reached([event.node])
+    ours = {param.node for param in params if param.node is not None}
+    trained = {node for node, param in story.of_node.items() if node in live and story.optimised(param)}
+    edges = [edge for edge in graph.edges if edge.cut is None and edge.source in live and edge.target in live]
+    operations = {edge.target for edge in edges if edge.source in ours}
+    upstream = bool(trained & graph.reached(operations))
+    mine, theirs = _forward(edges, ours), _forward(edges, trained)
+    criteria = {
+        part.node
+        for call in story.of(ModuleCall)
+        if call.module.external.endswith(CRITERIA)
+        for part in flowing([call.result])
+    }
+    for edge in edges:
+        if edge.source in mine - theirs and edge.target in mine & theirs:
+            direct = any(other.source in trained for other in graph.into(edge.target))
+            if not direct and (edge.target in criteria or CRITERION.search(graph.nodes[edge.target].name)):
+                return upstream, not upstream
+    return upstream, False
+
+
+def _forward(edges: Sequence[Edge], starts: Iterable[int]) -> set[int]:
+    """Every node that the given ones lead to."""
+    onward: dict[int, list[int]] = {}
+    for edge in edges:
+        onward.setdefault(edge.source, []).append(edge.target)
+    seen = set(starts)
+    todo = list(seen)
+    while todo:
+        for target in onward.get(todo.pop(), ()):
+            if target not in seen:
+                seen.add(target)
+                todo.append(target)
+    return seen
+
+
+def use_of(story: Story, group: LeftOut) -> Spot | None:
+    """Where the modules are first used in this pass, as their user writes it."""
+    parts = [part for module in group.modules for part in submodules(module)]
+    for call in story.of(ModuleCall):
+        given = [t.node for t in flowing([call.result])]
+        inner = submodules(call.module)[1:]
+        ours = call.module in parts or any(param in parameters_of(call.module) for param in group.params)
+        if (
+            ours
+            and not any(module in inner for module in group.modules)
+            and call.seq < group.event.seq
+            and any(node in group.event.reached for node in given)
+        ):
+            return _outermost(call, parts)
+    return None
+
+
+def _outermost(call: ModuleCall, parts: Sequence[Instance]) -> Spot:
+    """The call from outside that led to a call inside these modules."""
+    lineages = {id(info) for part in parts if part.cls for info in part.cls.lineage()[0]}
+    spot = call.spot
+    for info, site in zip(reversed(call.context.calls), reversed(call.context.sites)):
+        if info.owner is None or id(info.owner) not in lineages:
+            break
+        spot = site
+    return spot
+
+
+def fixed(story: Story, group: LeftOut) -> bool:
+    """Whether a network that is left out is meant to stay as it is: loaded, named so, or held in eval mode."""
+    if FIXED.search(group.names) or any(param.owner and param.owner.pretrained for param in group.params):
+        return True
+    return bool(group.modules) and all(module.modes and module.modes[-1][1] is False for module in group.modules)
