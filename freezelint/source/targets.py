@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,15 +30,13 @@ def _functions(file: ModuleInfo) -> Iterator[Target]:
     for info in file.functions.values():
         assert isinstance(info.node, cst.FunctionDef)
         if callable_without_arguments(info.node.params, 0) and _builds(info):
-            line = file.locate(info.node.name).line
-            yield Target(f"{stem(file)}:{info.name}", file.path, "function", info.name, line)
+            yield Target(f"{stem(file)}:{info.name}", file.path, "function", info.name, line_of(file, "def", info.name))
 
 
 def _builds(info: FunctionInfo) -> bool:
     name = info.name
-    return name.startswith(("build", "make", "create", "setup", "get_model", "load_model")) and "return" in (
-        info.file.code(info.node)
-    )
+    builds = name.startswith(("build", "make", "create", "setup", "get_model", "load_model"))
+    return builds and "return" in info.file.body_text(name)
 
 
 def _classes(file: ModuleInfo) -> Iterator[Target]:
@@ -48,7 +47,13 @@ def _classes(file: ModuleInfo) -> Iterator[Target]:
             and info.method("forward")
             and (init is None or callable_without_arguments(init.node.params, 1))
         ):
-            yield Target(f"{stem(file)}:{info.name}", file.path, "class", info.name, file.locate(info.node.name).line)
+            yield Target(f"{stem(file)}:{info.name}", file.path, "class", info.name, line_of(file, "class", info.name))
+
+
+def line_of(file: ModuleInfo, keyword: str, name: str) -> int:
+    """The line of a top-level definition, without the price of every position in the file."""
+    match = re.search(rf"^(?:async )?{keyword} {name}\b", file.text, re.MULTILINE)
+    return file.text.count("\n", 0, match.start()) + 1 if match else 1
 
 
 def stem(file: ModuleInfo) -> str:
