@@ -12,8 +12,8 @@ from freezelint.settings import CONFIG_NAMES, Settings, SettingsError, Where
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:
-    import tomli as tomllib
+else:  # the same parser under the name it had before Python took it in
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
 
 class Resolver:
@@ -97,9 +97,10 @@ def load(file: Path, seen: tuple[Path, ...] = ()) -> Settings:
 
 def parse(text: str, shown: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{shown}: not valid TOML: {error}") from None
+    return table
 
 
 def _section(table: dict[str, Any], prefix: str, where: Where) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _code_cells(text: str) -> list[tuple[int, str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            notebook = nbformat.reads(text, as_version=4)
+            notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
     except Exception as error:  # the reader raises what its JSON and schema layers raise
         raise NotANotebook(f"not a notebook: {str(error).splitlines()[0]}") from None
     language = notebook.metadata.get("language_info", {}).get("name", "python")
