@@ -108,7 +108,7 @@ class Flow:
         if op.name in MAKES_CONSTANT:
             sources = []
         made = []
-        for tensor, (requires, node) in zip(op.outputs, op.after or [(False, None)] * len(op.outputs), strict=False):
+        for tensor, (requires, node) in zip(op.outputs, op.after):  # noqa: B905
             if tensor.is_floating_point() or tensor.is_complex() or sources:
                 made.append((tensor, self._result(op, tensor, requires, node, sources)))
         for tensor, value in made:
@@ -192,7 +192,7 @@ class Flow:
             if not grad.received:
                 continue
             ran.add(grad.node)
-            for (following, _), result in zip(grad.node.next_functions, grad.results, strict=False):
+            for (following, _), result in zip(grad.node.next_functions, grad.results):  # noqa: B905
                 if following is not None:
                     pair = (grad.node, node_key(following))
                     carried[pair] = carried.get(pair, False) or result is not None

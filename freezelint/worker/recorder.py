@@ -80,7 +80,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.nodes: dict[int, fx.Node] = {}
         self.alive: list[Any] = []  # keeps ids unique
         self.op_of: dict[Any, Op] = {}  # autograd node -> the operation that made it
-        self._unsettled: Op | None = None
+        self._unsettled: list[tuple[Op, int]] = []
         self._running: list[Grad] = []
         self._last_placeholder: fx.Node | None = None
 
@@ -104,23 +104,30 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func.namespace == "prim":
             return func(*args, **kwargs)
         with torch._C.DisableTorchFunction():
-            self.settle()
             return self._record(func, args, kwargs)
 
-    def settle(self) -> None:
-        """Note what autograd made of the last operation's results: it does so only after the dispatch is over."""
-        op, self._unsettled = self._unsettled, None
-        if op is None:
-            return
+    def settle(self, only: list[Tensor] | None = None) -> None:
+        """Note what autograd made of the latest results; it does so only after their dispatch is over.
+
+        With `only`, called from within a dispatch, views that are not among these tensors wait: autograd may be at work
+        on one of them, holding the lock that reading its `grad_fn` takes.
+        """
+        pending, self._unsettled = self._unsettled, []
         with torch._C.DisableTorchFunction():
-            op.after = [(out.requires_grad, autograd_node(out)) for out in op.outputs]
-        op.node.meta["requires_grad"] = any(requires for requires, _ in op.after)
-        for _, node in op.after:
-            if node is not None and not isinstance(node, Tensor):
-                self.op_of.setdefault(node, op)
+            for op, index in pending:
+                out = op.outputs[index]
+                if only is not None and out._is_view() and not any(out is one for one in only):
+                    self._unsettled.append((op, index))
+                    continue
+                node = autograd_node(out)
+                op.after[index] = (out.requires_grad, node)
+                op.node.meta["requires_grad"] = op.node.meta.get("requires_grad", False) or out.requires_grad
+                if node is not None and not isinstance(node, Tensor):
+                    self.op_of.setdefault(node, op)
 
     def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
         ins = unique(tensors((args, kwargs)))
+        self.settle(only=ins)
         phase = "recompute" if self.phase == "backward" and torch.is_grad_enabled() else self.phase
         before = [(t, t.requires_grad, autograd_node(t)) for t in ins] if phase == "forward" else []
         out = self.shadows.run(func, args, kwargs, ins)
@@ -145,8 +152,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             torch.is_grad_enabled(), torch.is_inference_mode_enabled(), self.api,
             self.regions[0] if self.regions else -1, self.grad_off, cost,
         )  # fmt: skip
+        op.after = [(False, None)] * len(op.outputs)
         self.ops.append(op)
-        self._unsettled = op
+        self._unsettled.extend((op, index) for index in range(len(op.outputs)))
 
     def _add_node(self, func: Any, args: Any, kwargs: Any, out: Any) -> fx.Node:
         node = self.graph.create_node("call_function", func, self._map(args), self._map(kwargs))

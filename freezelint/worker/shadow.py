@@ -42,9 +42,12 @@ class Shadows:
         try:
             out = func(*args, **kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException):
-            if not known:
+            if known:
+                return self._real_only(func, args, kwargs, ins)
+            spelt = self._spell_out_masks(func, args)
+            if spelt is None:
                 raise
-            return self._real_only(func, args, kwargs, ins)
+            return torch.ops.aten.index.Tensor(*spelt)
         outs = out if isinstance(out, (tuple, list)) else (out,)
         tensors = [t for t in outs if isinstance(t, Tensor)]
         if known and tensors and all(worth_knowing(t) for t in tensors):
@@ -60,7 +63,7 @@ class Shadows:
             self._forget([t for t in outs if isinstance(t, Tensor)])
             return
         chance = self._by_chance(func, ins)
-        for fake, value in zip(outs, real if isinstance(real, (tuple, list)) else (real,), strict=False):
+        for fake, value in zip(outs, real if isinstance(real, (tuple, list)) else (real,)):  # noqa: B905
             if isinstance(fake, Tensor) and isinstance(value, Tensor):
                 self.values[id(fake)] = value
                 if chance:
@@ -77,7 +80,7 @@ class Shadows:
         with no_dispatch():
             devices = [t.device for t in ins] or [torch.device("cpu")]
         fakes = [self.mode.from_tensor(t) if isinstance(t, Tensor) else t for t in reals]
-        for fake, value in zip(fakes, reals, strict=False):
+        for fake, value in zip(fakes, reals):  # noqa: B905
             if isinstance(fake, Tensor):
                 fake.fake_device = devices[0] if isinstance(fake, FakeTensor) else None  # type: ignore[attr-defined]
                 self.values[id(fake)] = value
@@ -94,6 +97,26 @@ class Shadows:
             kwargs = {**kwargs, "device": torch.device("cpu")}
         with no_dispatch(), torch.no_grad():
             return func(*args, **kwargs)
+
+    def _spell_out_masks(self, func: Any, args: Any) -> Any:
+        """`x[mask]` with a known mask as `x[rows, columns]`: the shape no longer hangs on values."""
+        if func._schema.name == "aten::masked_select":
+            args = (args[0], [args[1]])
+        elif func._schema.name != "aten::index":
+            return None
+        assert self.mode is not None
+        indices: list[Tensor | None] = []
+        for index in args[1]:
+            if index is None or index.dtype not in (torch.bool, torch.uint8):
+                indices.append(index)
+                continue
+            mask = self.values.get(id(index)) if isinstance(index, FakeTensor) else index
+            if mask is None:
+                return None
+            with no_dispatch():
+                rows = mask.nonzero().unbind(-1)
+            indices.extend(self.mode.from_tensor(row) for row in rows)
+        return args[0], indices
 
     def _by_chance(self, func: Any, ins: list[Tensor]) -> bool:
         return torch.Tag.nondeterministic_seeded in func.tags or any(id(t) in self.random for t in ins)

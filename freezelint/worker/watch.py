@@ -93,6 +93,7 @@ class Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self.recorder.settle()
         if func is torch._C._set_grad_enabled:
             self._grad_switched(bool(args[0]))
         elif func in WATCHED:
