@@ -10,7 +10,18 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Place, Rule
-from freezelint.source.flags import already, assignment, code, flag_of, held, misspelt, own_parameters, owner_text, owns
+from freezelint.source.flags import (
+    already,
+    assignment,
+    code,
+    flag_of,
+    held,
+    misspelt,
+    own_parameters,
+    owner_text,
+    owns,
+    shown,
+)
 from freezelint.source.story import AttributeSet, Spot, Statement, Story, Tested
 from freezelint.source.values import Data, Instance, Method, Param, Tensor, Value
 
@@ -88,14 +99,6 @@ def without_effect(event: Statement, _story: Story) -> Iterator[Finding]:
     elif isinstance(node, cst.Attribute) and node.attr.value == "requires_grad_":
         subject, text = code(event, node.value), event.spot.text
         yield RULE.report(event.spot, subject=subject, message=UNCALLED, fix="call it with the flag", text=text)
-
-
-def shown(event: Statement) -> bool:
-    """The last line of a notebook cell shows its value; a test that forgot its `assert` sets nothing either."""
-    calls = event.context.calls
-    if any(info.name.startswith("test") for info in calls):
-        return True
-    return event.spot.file.path.endswith(".ipynb") and not calls and not event.context.loops
 
 
 @RULE.on(Tested)

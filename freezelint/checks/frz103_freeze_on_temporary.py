@@ -10,7 +10,7 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Place, Rule
-from freezelint.source.flags import code, flag_of, held, loop_over, method_name, origin, scope, temporary
+from freezelint.source.flags import code, flag_of, held, loop_around, method_name, origin, scope, temporary
 from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, Event, Spot, Statement, Story, TensorFlag
 from freezelint.source.values import Param, Tensor
@@ -92,7 +92,8 @@ def on_state(event: AttributeSet) -> Iterator[Finding]:
     assert isinstance(event.node, cst.Attribute)
     target: cst.CSTNode | None = event.node.value
     if isinstance(target, cst.Name):
-        target = loop_over(scope(event), event.node)
+        loop = loop_around(scope(event), event.node)
+        target = loop.iter if loop else None
         if isinstance(target, cst.Call) and isinstance(target.func, cst.Attribute):
             target = target.func.value
     elif isinstance(target, cst.Subscript):

@@ -1,0 +1,118 @@
+"""FRZ108: a statement written to freeze or cut whose result is thrown away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import libcst as cst
+
+from freezelint.findings import ClaimKind, Finding, Safety, Severity
+from freezelint.rule import Place, Rule
+from freezelint.source import library
+from freezelint.source.flags import code, held, loop_around, method_name, scope, shown
+from freezelint.source.story import Event, Spot, Statement, Story
+from freezelint.source.values import Data, External, Func, Instance, Manager, Method, Param, Tensor, Value
+
+RULE = Rule(
+    code="FRZ108",
+    name="effect-discarded",
+    message="`{text}` as a statement does nothing: {what}",
+    safety=Safety.SAFE,
+    claim=ClaimKind.NO_EFFECT,
+)
+MODES = ("no_grad", "inference_mode", "enable_grad")
+FREEZE = re.compile(r"_?(un)?freeze\w*")
+
+
+@RULE.on(Statement)
+def discarded(event: Statement, story: Story) -> Iterator[Finding]:
+    node: cst.BaseExpression = event.node
+    if isinstance(node, (cst.ListComp, cst.GeneratorExp, cst.SetComp)):
+        node = node.elt
+    parts = [element.value for element in node.elements] if isinstance(node, cst.Tuple) else [node]
+    for part in parts:
+        if isinstance(part, cst.Call):
+            yield from thrown_away(event, part, story)
+        elif isinstance(part, (cst.Attribute, cst.Name)) and part is event.node:
+            yield from uncalled(event, part)
+
+
+def thrown_away(event: Statement, node: cst.Call, story: Story) -> Iterator[Finding]:
+    if isinstance(event.value, Manager) and event.value.kind in MODES and node is event.node:
+        yield tell(event, node, f"the grad mode changes only inside `with {code(event, node)}:`", Severity.WARNING)
+    elif method_name(node) == "detach" and not node.args and not shown(event):
+        assert isinstance(node.func, cst.Attribute)
+        made = detached(story, event, node)
+        if made is None:
+            return
+        target = code(event, node.func.value)
+        what = f"the detached tensor is thrown away, `{target}` keeps its graph"
+        severity = Severity.ERROR if made else Severity.HINT
+        yield tell(
+            event, node, what, severity, edits=kept(event, node, target), fix=f"keep it: `{target} = {target}.detach()`"
+        )
+
+
+def detached(story: Story, event: Statement, node: cst.Call) -> bool | None:
+    """True: a tensor with a graph loses nothing here; False: one without a graph; None: it may be no tensor."""
+    made = [value for value in held(event.value) if isinstance(value, Tensor)] if node is event.node else []
+    if made:
+        behind = story.map.behind([value.node for value in made])
+        return any(story.map.nodes[i].trainable is not False for i in behind if not story.map.into(i))
+    if any(isinstance(value, (Data, Param)) for value in held(event.value)):
+        return True
+    known = type(event.value) is Value or node is not event.node
+    return True if known and "torch" in event.spot.file.text and not foreign(code(event, node.func)) else None
+
+
+def foreign(text: str) -> bool:
+    """Other things with a `detach()`: streams, processes, debuggers, the object itself."""
+    return bool(
+        re.match(r"(self|super\(\)|cls)\.detach$", text) or re.search(r"(?i)proc|stream|thread|std|file|sock", text)
+    )
+
+
+def kept(event: Event, node: cst.Call, target: str) -> tuple[tuple[Place, str], ...]:
+    """`x.detach()` becomes `x = x.detach()` where that is what `x` means from here on."""
+    if node is not getattr(event, "node", None) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", target):
+        return ()
+    loop = loop_around(scope(event), node)
+    if loop is not None and re.search(rf"\b{re.escape(target)}\b", code(event, loop.target)):
+        return ()
+    return ((event.spot, f"{target} = {code(event, node)}"),)
+
+
+def uncalled(event: Statement, node: cst.Attribute | cst.Name) -> Iterator[Finding]:
+    """A method or context manager that is named and not called."""
+    values = held(event.value)
+    if all(isinstance(value, External) and value.name in library.GRAD_CONTEXTS for value in values) and values:
+        yield tell(event, node, f"the grad mode changes only inside `with {code(event, node)}():`", Severity.WARNING)
+    elif values and not shown(event) and all(is_uncalled(value) for value in values):
+        text = code(event, node)
+        edits: tuple[tuple[Place, str], ...] = ((event.spot, f"{text}()"),)
+        if isinstance(values[0], Func) and len(values[0].info.node.params.params) > 1:
+            edits = ()
+        yield tell(event, node, "it is named, not called", Severity.ERROR, edits=edits, fix=f"call it: `{text}()`")
+
+
+def is_uncalled(value: Value) -> bool:
+    """`module.eval`, `tensor.detach_`, `model.freeze` without their parentheses."""
+    if isinstance(value, Method):
+        if isinstance(value.owner, Instance):
+            return value.owner.is_module and value.name in ("eval", "train")
+        return isinstance(value.owner, (Tensor, Data, Param)) and value.name in ("detach", "detach_")
+    return isinstance(value, Func) and bool(FREEZE.fullmatch(value.info.name) or value.info.name == "eval")
+
+
+def tell(
+    event: Event,
+    node: cst.BaseExpression,
+    what: str,
+    severity: Severity,
+    edits: tuple[tuple[Place, str], ...] = (),
+    fix: str = "put what it is for inside the block",
+) -> Finding:
+    text = code(event, node)
+    place = Spot(event.spot.file, node)
+    return RULE.report(place, edits=edits, subject=text, severity=severity, fix=fix, text=text, what=what)
