@@ -11,7 +11,7 @@ from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Place, Rule
 from freezelint.source import library
 from freezelint.source.flags import code, held, loop_around, method_name, scope, shown
-from freezelint.source.story import Event, Spot, Statement, Story
+from freezelint.source.story import Backward, Event, Spot, Statement, Step, Story
 from freezelint.source.values import Data, External, Func, Instance, Manager, Method, Param, Tensor, Value
 
 RULE = Rule(
@@ -43,10 +43,9 @@ def thrown_away(event: Statement, node: cst.Call, story: Story) -> Iterator[Find
         yield tell(event, node, f"the grad mode changes only inside `with {code(event, node)}:`", Severity.WARNING)
     elif method_name(node) == "detach" and not node.args and not shown(event):
         assert isinstance(node.func, cst.Attribute)
-        made = detached(story, event, node)
-        if made is None:
+        made, target = detached(story, event, node), code(event, node.func.value)
+        if made is None or not used_after(event, target, node) or another_rule(story, event):
             return
-        target = code(event, node.func.value)
         what = f"the detached tensor is thrown away, `{target}` keeps its graph"
         severity = Severity.ERROR if made else Severity.HINT
         yield tell(
@@ -64,6 +63,38 @@ def detached(story: Story, event: Statement, node: cst.Call) -> bool | None:
         return True
     known = type(event.value) is Value or node is not event.node
     return True if known and "torch" in event.spot.file.text and not foreign(code(event, node.func)) else None
+
+
+def used_after(event: Event, name: str, node: cst.Call) -> bool:
+    """Whether what the name holds is read again, on the lines below or in the next pass of the loop."""
+    if not name.isidentifier() or node is not getattr(event, "node", None):
+        return True
+    place, function = event.spot.locate(), scope(event)
+    lines = event.spot.file.text.splitlines()
+    end = Spot(event.spot.file, function).locate().end_line if isinstance(function, cst.FunctionDef) else len(lines)
+    below = "\n".join(lines[place.end_line : end])
+    loop = loop_around(function, node)
+    if loop is not None:
+        below += "\n" + "\n".join(lines[Spot(event.spot.file, loop).locate().line - 1 : place.line - 1])
+    first = re.search(rf"^(.*?)\b{name}\b(.*)$", below, re.MULTILINE)
+    if first is None:
+        return False
+    bound = not first[1].strip() and re.match(r"\s*=[^=]", first[2]) and not re.search(rf"\b{name}\b", first[2])
+    return not bound
+
+
+def another_rule(story: Story, event: Statement) -> bool:
+    """Whether the tensor next meets a step of parameters other than its own: FRZ406 says what that costs."""
+    sources = story.map.behind([value.node for value in held(event.value) if isinstance(value, Tensor)])
+    mine = {id(story.of_node[i]) for i in sources if i in story.of_node}
+    nodes = {
+        edge.source for value in held(event.value) if isinstance(value, Tensor) for edge in story.map.into(value.node)
+    }
+    for backward in story.of(Backward):
+        if backward.seq > event.seq and backward.node is not None and nodes & story.map.behind([backward.node]):
+            step = next((one for one in story.of(Step) if one.seq > backward.seq), None)
+            return step is not None and bool(mine) and not any(id(param) in mine for param in step.params)
+    return False
 
 
 def foreign(text: str) -> bool:
@@ -101,6 +132,8 @@ def is_uncalled(value: Value) -> bool:
     if isinstance(value, Method):
         if isinstance(value.owner, Instance):
             return value.owner.is_module and value.name in ("eval", "train")
+        if type(value.owner) is Value:
+            return value.name == "eval"
         return isinstance(value.owner, (Tensor, Data, Param)) and value.name in ("detach", "detach_")
     return isinstance(value, Func) and bool(FREEZE.fullmatch(value.info.name) or value.info.name == "eval")
 
