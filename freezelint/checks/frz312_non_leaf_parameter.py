@@ -1,19 +1,119 @@
-"""FRZ312: something is no leaf."""
+"""FRZ312: what stands in the place of a parameter is none: the result of an operation, or one the optimizer never saw."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import libcst as cst
+
 from freezelint.facts import Facts
-from freezelint.findings import ClaimKind, Finding
+from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
+from freezelint.source.project import dotted
+from freezelint.source.story import AttributeSet, OptimizerBuilt, Replaced, Spot, Step, Story
+from freezelint.source.values import Instance, Param, Tensor, Value, options
 
 RULE = Rule(
     code="FRZ312",
     name="non-leaf-parameter",
-    message="`{target}` is no leaf: no optimizer moves it",
+    message="`{target}` becomes the result of an operation on the parameter, no leaf: it is registered nowhere",
+    fix="operate inside the parentheses: `{new}`",
+    safety=Safety.SAFE,
     claim=ClaimKind.NOT_STEPPED,
 )
+REPLACED = "`{target}` is assigned anew after the optimizer took the old parameter: the new one never moves"
+EACH_FORWARD = "`{target}` is assigned anew in the forward: the optimizer holds the old parameter, the new one never moves"
+COPY = "copy the values into it: `{target}.data.copy_(...)`, or build the optimizer afterwards"
+ATOMS = (cst.Name, cst.Attribute, cst.Call, cst.Subscript, cst.Integer, cst.Float)
+
+
+@RULE.on(AttributeSet)
+def computed(event: AttributeSet, story: Story) -> Iterator[Finding]:
+    if not any(isinstance(owner, Instance) and owner.is_module for owner in options(event.target)):
+        return
+    value, made = next((pair for value in options(event.value) for pair in _computed_from(value, story)), (None, None))
+    if made is None or made.spot is None or value is None:
+        return
+    inner = isinstance(event.value_node, cst.CSTNode) and _holds(event.value_node, made.spot.node)
+    edits, new = _inside(event, made) if inner else ((), "nn.Parameter(...)")
+    place = event.spot if inner or value.spot is None else value.spot
+    yield RULE.report(
+        place,
+        edits=edits,
+        related=() if place is event.spot else ((event.spot, "assigned here"),),
+        subject=_target(event),
+        target=_target(event),
+        new=" ".join(new.split()),
+    )
+
+
+@RULE.on(Replaced)
+def replaced(event: Replaced, story: Story) -> Iterator[Finding]:
+    old, new = event.old, event.new
+    if not isinstance(old, Param) or not isinstance(new, Param) or story.optimised(new):
+        return
+    if old is new or story.flag_at(old, event) is False or story.flag_at(new) is False:
+        return
+    taken = [e for e in story.of(OptimizerBuilt) if e.seq < event.seq and any(p is old for p in e.optimizer.params)]
+    if not taken or event.context.excludes(taken[0].context):
+        return
+    if not any(e.seq > event.seq and any(e.optimizer is t.optimizer for t in taken) for e in story.of(Step)):
+        return
+    target = event.spot.text
+    related = ((taken[0].spot, "the optimizer takes the old one"),)
+    yield RULE.report(event.spot, related=related, subject=target, message=REPLACED, fix=COPY, target=target)
+
+
+@RULE.on(AttributeSet)
+def replaced_each_forward(event: AttributeSet, story: Story) -> Iterator[Finding]:
+    if not isinstance(event.value, Param) or event.value_node is None or event.context.mode.flag is False:
+        return
+    if not any(call.name == "forward" and call.owner and call.owner.is_module for call in event.context.calls):
+        return
+    target = event.spot.text
+    if "." in target and f"{target}." in event.spot.file.code(event.value_node) and story.flag_at(event.value, event):
+        yield RULE.report(event.spot, subject=target, message=EACH_FORWARD, fix=COPY, target=target)
+
+
+def _computed_from(value: Value, story: Story) -> Iterator[tuple[Tensor, Param]]:
+    """The parameters nobody registers that a tensor was surely computed from."""
+    if not isinstance(value, Tensor) or value.leaf:
+        return
+    for i in sorted(story.map.surely_reached([value.node])):
+        param = story.of_node.get(i)
+        if param is not None and param.owner is None and param.born and _made_here(param) and not story.optimised(param):
+            yield value, param
+
+
+def _made_here(param: Param) -> bool:
+    node = param.spot.node if param.spot else None
+    return isinstance(node, cst.Call) and dotted(node.func).endswith("Parameter")
+
+
+def _target(event: AttributeSet) -> str:
+    node = event.spot.node
+    if isinstance(node, cst.Call) and node.args:  # setattr(self, "scale", ...)
+        return f"{event.spot.file.code(node.args[0].value)}.{event.name}"
+    return event.spot.text
+
+
+def _holds(node: cst.CSTNode, wanted: cst.CSTNode) -> bool:
+    return node is wanted or any(_holds(child, wanted) for child in node.children)
+
+
+def _inside(event: AttributeSet, made: Param) -> tuple[tuple[tuple[Spot, str], ...], str]:
+    """`nn.Parameter(x).to(d)` as `nn.Parameter(x.to(d))`."""
+    file, outer = event.spot.file, event.value_node
+    call = made.spot.node if made.spot else None
+    if not isinstance(call, cst.Call) or outer is None or not call.args or call.args[0].keyword:
+        return (), "nn.Parameter(...)"
+    data = call.args[0].value
+    if not isinstance(data, ATOMS) and not data.lpar:
+        data = data.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+    text = file.code(outer.deep_replace(call, data))  # type: ignore[arg-type]
+    more = "".join(f", {file.code(arg).rstrip(' ,')}" for arg in call.args[1:])
+    new = f"{file.code(call.func)}({text}{more})"
+    return ((Spot(file, outer), new),), new
 
 
 @RULE.on(Facts)

@@ -70,7 +70,8 @@ def _hidden(owner: Instance, event: AttributeSet, value: Value, story: Story) ->
     modules = [m for m in held if _trainable(parameters_of(m), registered, story) and _used(m, story)]
     params = [p for p in _loose(value) if p.owner is None and p.node is not None and id(p) not in inside]
     params = _trainable(params, registered, story)
-    leaves = [t for t in tensors_in(value) if isinstance(t, Tensor) and _in_constructor(event) and _learnt(t, story)]
+    tensors = [t for t in tensors_in(value) if isinstance(t, Tensor)] if _in_constructor(event) else []
+    leaves = [t for t in tensors if _learnt(t, story, loose=True)]
     return Hidden(value, tuple(modules), (*params, *leaves)) if modules or params or leaves else None
 
 
@@ -106,14 +107,16 @@ def _in_constructor(event: AttributeSet) -> bool:
     return any(call.name == "__init__" for call in event.context.calls)
 
 
-def _learnt(value: Tensor, story: Story) -> bool:
-    """A tensor that asks for a gradient, is used, and is in no optimizer."""
+def _learnt(value: Tensor, story: Story, *, loose: bool = False) -> bool:
+    """A tensor that asks for a gradient, is used, and is in no optimizer; `loose`: or computed from a new parameter."""
     if any(value is held for optimizer in story.optimizers for held in optimizer.tensors):
         return False
     origins = [story.map.nodes[i] for i in story.map.surely_reached([value.node])]
-    if any(node.kind in (Kind.PARAMETER, Kind.UNKNOWN) for node in origins):
+    params = [story.of_node.get(node.id) for node in origins if node.kind is Kind.PARAMETER]
+    fresh = bool(params) and loose and all(param is not None and param.owner is None for param in params)
+    if any(node.kind is Kind.UNKNOWN for node in origins) or (params and not fresh):
         return False
-    if not any(node.kind is Kind.INPUT and node.trainable for node in origins):
+    if not fresh and not any(node.kind is Kind.INPUT and node.trainable for node in origins):
         return False
     return any(edge.source == value.node for edge in story.map.edges)
 

@@ -285,8 +285,10 @@ def set_item(reader: Reader, owner: Value, node: cst.Subscript, value: Value) ->
     elif isinstance(owner, Instance):
         _set_child(reader, owner, key, value, node)
     elif isinstance(owner, Method) and owner.name in ("_modules", "_parameters") and isinstance(owner.owner, Instance):
+        name = str(key.value) if isinstance(key, Const) else "*"
+        reader.emit(AttributeSet, node, owner.owner, name, value, None, node, None)
         if isinstance(key, Const):
-            store(reader, owner.owner, str(key.value), value, node)
+            store(reader, owner.owner, name, value, node)
         else:
             register(reader, owner.owner, value)
 
