@@ -52,7 +52,8 @@ class Resolver:
                 return self.of(folder.parent)
         if file is None:
             return self._finish(Settings(root=self.folder.absolute()))
-        return self._finish(load(file))
+        settings = load(file)
+        return self._finish(replace(settings, root=self.folder.absolute()) if file is self.file else settings)
 
     def _finish(self, settings: Settings) -> Settings:
         """`settings` under the command line: `--select` replaces what a file chose, the others add to it."""

@@ -34,7 +34,7 @@ def witness(found: list[Finding], outcome: Outcome, check: Check, progress: Prog
     """`found` with what the graph and, when asked for, a run have to say."""
     settings = check.settings
     targets: Sequence[Any] = settings.models or outcome.targets
-    root = check.roots[0]
+    root = settings.root
     if not targets:
         text = "no model to trace: none can be built without arguments; name one in [[tool.freezelint.models]]"
         return [*found, _note("FRZ003", text)]
@@ -61,7 +61,7 @@ def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Out
 
     check = Check.of_nothing(resolver)
     outcome = Outcome([], [], check.sources)
-    graph = trace_targets(names, resolver.settings, check.roots[0], progress)
+    graph = trace_targets(names, resolver.settings, resolver.folder, progress)
     outcome.models = len(graph.reports)
     outcome.tables = _tables(graph.reports)
     found = merge([], check.keep(graph_findings(graph.reports, check)))
@@ -159,9 +159,15 @@ def merge(found: Iterable[Finding], seen: Iterable[Finding]) -> list[Finding]:
 
 
 def same(known: Finding, other: Finding) -> bool:
-    """Whether two witnesses tell one mistake: the same rule, or the same cut under two codes, on a shared line."""
-    codes = {known.code, other.code}
-    return (len(codes) == 1 or codes <= STARVATION) and known.location.touches(other.location)
+    """Whether two witnesses tell one mistake: the same rule on a shared line, or one cut from its two ends."""
+    if {known.code, other.code} <= STARVATION:
+        return _near(known, other) or _near(other, known)
+    return known.code == other.code and known.location.touches(other.location)
+
+
+def _near(one: Finding, other: Finding) -> bool:
+    places = (one.location, *(item.location for item in one.related))
+    return any(place.touches(other.location) for place in places)
 
 
 def _tables(reports: Iterable[ModelReport]) -> list[str]:
