@@ -12,7 +12,7 @@ from .observe_flags import flags
 from .observe_inputs import inputs
 from .observe_owners import owners
 from .observe_steps import course
-from .observed import unique
+from .observed import Fact, unique
 
 
 def digest(monitor: Monitor) -> dict[str, Any]:
@@ -24,10 +24,25 @@ def digest(monitor: Monitor) -> dict[str, Any]:
         "steps": monitor.steps,
         "backwards": sum(event.kind == "backward" for event in ledger.backwards),
         "map": MapBuilder(monitor).build(),
-        "facts": unique([*flags(monitor), *course(monitor), *owners(monitor), *inputs(monitor)]),
+        "facts": told(monitor),
         "parameters": parameters(monitor),
+        "troubles": [f"{error} ({at.filename}:{at.lineno})" for error, at in monitor.flow.troubles.items()],
         "seen": [[path, cell, sorted(lines)] for (path, cell), lines in monitor.places.seen.items()],
     }
+
+
+CAUSES = {"forced_loss", "no_grad_mode", "zeroed_before_step", "zeroed_each_time", "inference_saved", "exhausted"}
+
+
+def told(monitor: Monitor) -> list[Fact]:
+    """Every fact; that nothing trains only where no other fact says why."""
+    found: list[Fact] = []
+    for observe in (flags, course, owners, inputs):
+        found.extend(monitor.safely(list, observe(monitor)) or [])
+    found = unique(found)
+    if any(item["kind"] in CAUSES for item in found):
+        found = [item for item in found if item["kind"] != "nothing_trains"]
+    return found
 
 
 def device(monitor: Monitor) -> str:

@@ -21,6 +21,8 @@ class MapBuilder:
         self.edges: list[list[Any]] = []
         self.ids: dict[int, int] = {}
         self.notes: list[str] = []
+        self.stepped: set[int] = set()  # leaves that the optimizers behind the pass in hand step
+        self.hidden = {id(leaf) for _, _, _, leaves in monitor.ledger.hidden for leaf in leaves}
         self.wanted = {
             id(leaf) for opt in monitor.ledger.optimizers for leaf in opt.leaves if leaf.wanted or not opt.steps
         }
@@ -30,11 +32,12 @@ class MapBuilder:
         for event in losses:
             fresh = [node for node in all_nodes(event.roots) if id(node) not in self.ids]
             fresh.sort(key=lambda node: node.order)
+            self.stepped = {id(leaf) for opt in event.steppers for leaf in opt.leaves}
             for node in fresh:
                 self.reserve(node)
             for node in fresh:
                 for source, cut in node.into:
-                    self.edges.append([self.ids[id(source)], self.ids[id(node)], packed(cut), True])
+                    self.edges.append([self.number(source), self.ids[id(node)], packed(cut), True])
         for event in losses:
             for root in event.roots:
                 self.loss(root, event)
@@ -44,16 +47,22 @@ class MapBuilder:
 
     def reserve(self, node: Node) -> None:
         leaf = node.detail if isinstance(node.detail, Leaf) else None
-        if node.kind == "parameter" and leaf is not None:
+        if leaf is not None and (node.kind == "parameter" or leaf.attacked):
             number = self.parameter(leaf)
         elif node.kind == "input" and leaf is not None and not self.forced(node):
             number = self.put("input", leaf.name or leaf.via or "input", node.place)
             self.nodes[number][2] = True
-            self.nodes[number][6] = bool(leaf.read_by) or leaf.needed or leaf.numel == 1
+            self.nodes[number][6] = bool(leaf.read_by) or leaf.needed or leaf.numel == 1 or id(leaf) in self.hidden
         else:
             number = self.put("value", spelled(node.text), node.place)
             self.nodes[number][2] = True if node.kind == "input" else None
         self.ids[id(node)] = number
+
+    def number(self, node: Node) -> int:
+        leaf = node.detail
+        if isinstance(leaf, Leaf) and (node.kind == "parameter" or leaf.attacked):
+            return self.parameter(leaf)
+        return self.ids[id(node)]
 
     def forced(self, node: Node) -> bool:
         """A leaf made of a value that depends on something to be trained: it only hides the missing graph."""
@@ -64,14 +73,17 @@ class MapBuilder:
         return len(self.nodes) - 1
 
     def parameter(self, leaf: Leaf) -> int:
-        known = self.ids.get(id(leaf))
+        """Its node: one where it is about to be stepped, another where the pass is not meant for it."""
+        meant = leaf.attacked or (trainable(leaf) and (not self.stepped or id(leaf) in self.stepped))
+        key = id(leaf) if meant or not trainable(leaf) else -id(leaf)
+        known = self.ids.get(key)
         if known is not None:
             return known
         number = self.put("parameter", leaf.name or leaf.attribute or "parameter", leaf.place)
-        self.nodes[number][2] = trainable(leaf)
+        self.nodes[number][2] = meant
         self.nodes[number][4] = leaf.owner.name if leaf.owner else ""
         self.nodes[number][5] = {"numel": leaf.numel, "steps_with_gradient": leaf.had_gradient}
-        self.ids[id(leaf)] = number
+        self.ids[key] = number
         return number
 
     def loss(self, root: Node, event: Backward) -> None:
@@ -80,20 +92,12 @@ class MapBuilder:
 
     def reached_unseen(self, event: Backward) -> None:
         """What autograd reached though the record knows no way (work in C++, other threads)."""
-        incoming: dict[int, list[int]] = {}
-        for source, target, cut, _ in self.edges:
-            if cut is None:
-                incoming.setdefault(target, []).append(source)
-        live = set()
-        todo = [self.ids[id(root)] for root in event.roots]
-        while todo:
-            current = todo.pop()
-            if current not in live:
-                live.add(current)
-                todo.extend(incoming.get(current, ()))
-        root = self.ids[id(event.roots[0])] if event.roots else None
+        if not event.roots:
+            return
+        known = {id(node.detail) for node in all_nodes(event.roots) if node.kind == "parameter"}
+        root = self.ids[id(event.roots[0])]
         for leaf in event.leaves:
-            if leaf.is_parameter and root is not None and self.parameter(leaf) not in live:
+            if leaf.is_parameter and id(leaf) not in known:
                 self.edges.append([self.parameter(leaf), root, None, True])
 
     def unreached(self) -> None:
@@ -104,8 +108,9 @@ class MapBuilder:
             for opt in ledger.optimizers
             if opt.steps
             for leaf in opt.leaves
-            if trainable(leaf) and id(leaf) not in self.ids and leaf.ref() is not None
+            if trainable(leaf) and not {id(leaf), -id(leaf)} & self.ids.keys() and self.in_use(leaf)
         ]
+        self.stepped = set()
         for leaf in dead:
             self.parameter(leaf)
         for top, members in maximal(dead, {id(leaf) for leaf in dead}):
@@ -114,6 +119,13 @@ class MapBuilder:
                 entry = self.nodes[self.ids[id(leaf)]]
                 if top is not None and place is not None:
                     entry[3], entry[4] = list(place), top.name
+
+
+    def in_use(self, leaf: Leaf) -> bool:
+        """Not replaced by another parameter since the optimizer took it."""
+        if leaf.ref() is None:
+            return False
+        return leaf.owner is None or leaf.owner.current.get(leaf.attribute) is leaf
 
 
 def registration(entry: Any) -> Place | None:
@@ -133,7 +145,7 @@ def chosen(backwards: list[Backward]) -> list[Backward]:
     """The first two and the last backward pass of each place."""
     by_place: dict[Place | None, list[Backward]] = {}
     for event in backwards:
-        if event.kind == "backward":
+        if event.kind == "backward" or event.optimises_inputs:
             by_place.setdefault(event.place, []).append(event)
     kept = [event for events in by_place.values() for event in dict.fromkeys([*events[:2], events[-1]])]
     return sorted(kept, key=lambda event: event.seq)[:MOST_LOSSES]

@@ -57,6 +57,7 @@ class Leaf:
         self.registered = False
         self.used = False
         self.averaged = False  # moved in place by the script itself
+        self.attacked = False  # an input that autograd.grad optimises by hand
         self.needed = False  # an input whose gradient keeps a reentrant checkpoint alive
         self.wanted = False  # required a gradient when its optimizer stepped
         self.shape = tuple(tensor.shape)
@@ -94,7 +95,8 @@ class Mod:
         self.root: Mod | None = None
         self.path = ""
         self.parts: list[Mod] = []  # itself and every module below
-        self.own: list[Leaf] = []
+        self.own: list[Leaf] = []  # every parameter it ever held
+        self.current: dict[str, Leaf] = {}  # by attribute, those it holds now
         self.norm = False
         self.training = True
 
@@ -131,6 +133,7 @@ class Backward:
         self.error = ""
         self.leaves: list[Leaf] = []
         self.inputs_given = False
+        self.optimises_inputs = False
 
 
 class Ledger:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from .iterators import Drains
 from .ledger import Backward, Flag, Leaf, Ledger, Mod, now
-from .operations import KIND, name_of
+from .operations import KIND
 from .places import Place, Places, called_from_torch
-from .record import Flow, Node, leaves
+from .record import Call, Flow, Node, leaves
 from .scopes import Scopes
 
 NORMS = torch.nn.modules.batchnorm._NormBase
@@ -34,6 +34,7 @@ class Monitor(Scopes):
         self.events: list[dict[str, Any]] = []
         self.stack: list[Mod] = []
         self.mode_depth = 0
+        self.last_inference: Place | None = None
         self.autocasts: list[Any] = []
         self.taken: list[tuple[Any, Place | None]] = []
         self.drains = Drains(places, lambda: self.flow.quiet > 0)
@@ -47,8 +48,10 @@ class Monitor(Scopes):
         listeners["grad"] = self.grad_read
         listeners["grad="] = self.grad_set
         listeners["data="] = self.data_set
+        for name in ("__setitem__", "mul_", "__imul__", "masked_fill_"):
+            listeners[name] = self.overwritten
         listeners["register_hook"] = self.hook_registered
-        listeners["backward"] = lambda func, args, kwargs: func(*args, **kwargs)
+        listeners["backward"] = lambda call, args, kwargs: call(*args, **kwargs)
         for name in KIND.fills | {"constant_", "ones_", "zeros_", "eye_", "dirac_", "copy_", "zero_", "set_", "fill_"}:
             listeners[name] = self.written
 
@@ -63,22 +66,30 @@ class Monitor(Scopes):
             finally:
                 self.flow.quiet -= 1
 
+    def safely(self, note: Callable[..., Any], *args: Any) -> Any:
+        """Take a note; an error of ours never reaches the script (a stop does: it is no Exception)."""
+        try:
+            return note(*args)
+        except Exception as error:
+            self.flow.trouble(error)
+            return None
+
     def event(self, kind: str, place: Place | None, **details: Any) -> None:
         if place is not None and len(self.events) < 20_000:
             self.events.append({"kind": kind, "place": place, "seq": now(), **details})
 
     # -- tensors ---------------------------------------------------------------------------------------------------
 
-    def requires_grad_set(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def requires_grad_set(self, call: Call, args: Any, kwargs: Any) -> Any:
         tensor = args[0]
         value = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
         place = self.places.here()
         was, node = tensor.requires_grad, self.flow.of(tensor)
-        result = func(*args, **kwargs)
+        result = call(*args, **kwargs)
         if tensor.is_leaf:
-            self.leaf_flag(tensor, bool(value), was, node, place, name_of(func))
+            self.leaf_flag(tensor, bool(value), was, node, place, call.name)
         elif value:
-            self.event("forced", place, effect=False, text=name_of(func))
+            self.event("forced", place, effect=False, text=call.name)
         return result
 
     def leaf_flag(
@@ -94,7 +105,7 @@ class Monitor(Scopes):
 
     def failed(self, name: str, error: RuntimeError) -> None:
         if "nference tensor" in str(error):
-            self.event("inference_saved", self.places.here(), text=name)
+            self.event("inference_saved", self.places.here(), text=name, made=self.last_inference)
 
     def leaf_made(self, tensor: Tensor, source: Tensor | None, wants: bool, via: str) -> None:
         self.remade(tensor, source, self.places.here(), wants, via)
@@ -123,8 +134,8 @@ class Monitor(Scopes):
             self.flow.bind(tensor, fresh)
             self.event("forced", place, effect=True, node=fresh, behind=node, text=via, scalar=tensor.dim() == 0)
 
-    def grad_read(self, func: Any, args: Any, kwargs: Any) -> Any:
-        result = func(*args, **kwargs)
+    def grad_read(self, call: Call, args: Any, kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
         if isinstance(result, Tensor) and not called_from_torch(3):
             leaf = self.ledger.leaf(args[0], make=False)
             if leaf is not None:
@@ -132,28 +143,28 @@ class Monitor(Scopes):
                 self.gradients[id(result)] = leaf
         return result
 
-    def grad_set(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def grad_set(self, call: Call, args: Any, kwargs: Any) -> Any:
         leaf = self.ledger.leaf(args[0], make=False)
         if leaf is not None and len(args) > 1 and args[1] is None:
             self.cleared([leaf], self.places.here())
-        return func(*args, **kwargs)
+        return call(*args, **kwargs)
 
-    def data_set(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def data_set(self, call: Call, args: Any, kwargs: Any) -> Any:
         leaf = self.ledger.leaf(args[0], self.places.here())
         if leaf is not None:
             leaf.writes.append(Flag("load", self.places.here(), "data"))
-        return func(*args, **kwargs)
+        return call(*args, **kwargs)
 
-    def hook_registered(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def hook_registered(self, call: Call, args: Any, kwargs: Any) -> Any:
         leaf = self.ledger.leaf(args[0], make=False)
         if leaf is not None:
             leaf.read_by.append(self.places.here())
-        return func(*args, **kwargs)
+        return call(*args, **kwargs)
 
-    def written(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def written(self, call: Call, args: Any, kwargs: Any) -> Any:
         """An in-place write: an initialisation or a load of a parameter, or a mask on its gradient."""
         target = args[0] if args else kwargs.get("tensor", kwargs.get("self"))
-        name = name_of(func)
+        name = call.name
         leaf = self.ledger.leaf(target, make=False) if isinstance(target, Tensor) else None
         if isinstance(target, nn.Parameter):
             leaf = leaf or self.ledger.leaf(target, self.places.here())
@@ -163,12 +174,19 @@ class Monitor(Scopes):
                 self.masked(target)
                 leaf = None
         if leaf is not None:
-            leaf.writes.append(Flag("init" if name in KIND.fills else "load", self.places.here(), name))
+            leaf.writes.append(Flag("init" if name in KIND.fills else "load", self.places.outer(), name))
         self.flow.quiet += name != "copy_" or isinstance(target, nn.Parameter)
         try:
-            return func(*args, **kwargs) if self.flow.quiet else self.flow.record(func, args, kwargs)
+            return call(*args, **kwargs) if self.flow.quiet else self.flow.record(call, args, kwargs)
         finally:
             self.flow.quiet -= name != "copy_" or isinstance(target, nn.Parameter)
+
+    def overwritten(self, call: Call, args: Any, kwargs: Any) -> Any:
+        """Part of a gradient is set to zero by hand, or something else is written in place."""
+        value = args[-1] if args else None
+        if id(args[0]) in self.gradients and not kwargs and (isinstance(value, Tensor) or value == 0):
+            self.masked(args[0])
+        return self.flow.record(call, args, kwargs) if self.flow.deep else call(*args, **kwargs)
 
     def alias_of(self, tensor: Tensor) -> Leaf | None:
         """The parameter behind `p.data` or `p.detach()`."""
@@ -187,7 +205,9 @@ class Monitor(Scopes):
 
     # -- backward and steps ----------------------------------------------------------------------------------------
 
-    def backward(self, roots: list[Tensor], kind: str, inputs: list[Tensor] | None = None) -> Backward:
+    def backward(
+        self, roots: list[Tensor], kind: str, inputs: list[Tensor] | None = None, create_graph: bool = False
+    ) -> Backward:
         place = self.places.here(4)
         nodes = [self.root_node(root) for root in roots]
         found: dict[int, Leaf] = {}
@@ -200,9 +220,11 @@ class Monitor(Scopes):
                     found[id(leaf)] = leaf
         if kind == "grad":
             wanted = {id(self.ledger.leaf(tensor, make=False)) for tensor in inputs or []}
+            scalar = len(roots) == 1 and roots[0].numel() == 1 and not create_graph
             for leaf in found.values():
                 if id(leaf) in wanted:
                     leaf.read_by.append(place)
+                    leaf.attacked |= scalar and not leaf.is_parameter
         event = Backward(place, nodes, set(found), kind)
         if inputs is not None and kind == "backward":
             only = {id(self.ledger.leaf(tensor)) for tensor in inputs}
@@ -214,26 +236,36 @@ class Monitor(Scopes):
                 leaf.pending.append(event)
         event.leaves = list(found.values())
         event.inputs_given = inputs is not None
+        event.optimises_inputs = kind == "grad" and any(leaf.attacked and id(leaf) in wanted for leaf in found.values())
         self.ledger.backwards.append(event)
         return event
 
-    def run_backward(self, roots: list[Tensor], kind: str, inputs: list[Tensor] | None, run: Callable[[], Any]) -> Any:
+    def run_backward(
+        self,
+        roots: list[Tensor],
+        kind: str,
+        inputs: list[Tensor] | None,
+        run: Callable[[], Any],
+        *,
+        create_graph: bool = False,
+    ) -> Any:
         if self.flow.quiet:
             return run()
-        event = self.backward(roots, kind, inputs)
+        event = self.safely(self.backward, roots, kind, inputs, create_graph)
         self.flow.quiet += 1
         try:
             result = run()
         except RuntimeError as error:
-            event.error = str(error)
+            if event is not None:
+                event.error = str(error)
             raise
         finally:
             self.flow.quiet -= 1
         if kind == "grad":
-            self.derived(result, roots)
+            self.safely(self.derived, result)
         return result
 
-    def derived(self, result: Any, roots: list[Tensor]) -> None:
+    def derived(self, result: Any) -> None:
         """Gradients made by autograd.grad are values of their own when they carry a graph."""
         for gradient in result:
             if isinstance(gradient, Tensor) and gradient.requires_grad:
@@ -266,12 +298,13 @@ class Monitor(Scopes):
             for parameter in group["params"]:
                 leaf = self.ledger.leaf(parameter)
                 assert leaf is not None
-                leaf.wanted |= parameter.requires_grad
+                leaf.wanted |= parameter.requires_grad or bool(leaf.pending)
                 entry.zero_lr[id(leaf)] = zero_lr and entry.zero_lr.get(id(leaf), True)
                 gradient = parameter.grad
                 if gradient is None:
                     leaf.no_gradient += 1
                     continue
+                fresh = any(entry not in event.steppers for event in leaf.pending)
                 nonzero = bool(gradient.any()) if gradient.layout == torch.strided and not gradient.is_meta else True
                 leaf.had_gradient += nonzero
                 leaf.zero_gradient += not nonzero
@@ -279,7 +312,7 @@ class Monitor(Scopes):
                 for event in leaf.pending:
                     if entry not in event.steppers:
                         event.steppers.append(entry)
-                if not parameter.requires_grad or leaf.masked:
+                if (not parameter.requires_grad and not fresh) or leaf.masked:
                     watched.append((leaf, parameter.detach().clone()))
         entry.steps += 1
         entry.first_step = entry.first_step or now()

@@ -9,6 +9,7 @@ from typing import Any
 from .ledger import Leaf, Ledger, Mod
 from .monitor import Monitor
 from .observed import Fact, below, fact, frozen_at, named, size
+from .places import Place
 from .source_text import call_at, lines_above
 from .survey import maximal, parent
 
@@ -72,25 +73,23 @@ def temporaries(monitor: Monitor) -> Iterator[Fact]:
 
 def undone(ledger: Ledger) -> Iterator[Fact]:
     """A freeze that was reversed before the first step: set back, or the frozen weights drawn anew."""
-    first_steps = [opt.first_step for opt in ledger.optimizers if opt.first_step]
-    start = min(first_steps, default=0)
+    start = min((opt.first_step for opt in ledger.optimizers if opt.first_step), default=0)
+    frozen: dict[Place | None, set[int]] = {}
+    opened: dict[Place | None, set[int]] = {}
+    pairs: dict[tuple[Place | None, Place | None], Leaf] = {}
     for leaf in ledger.leaves.values():
         if not leaf.is_parameter or leaf.ref() is None:
             continue
         before = [flag for flag in leaf.flags if flag.seq < start]
-        if len(before) >= 2 and before[-1].value and leaf.wanted:
-            last_freeze = next((flag for flag in reversed(before[:-1]) if flag.value is False), None)
-            if last_freeze is not None and before[-2] is last_freeze and last_freeze.place != before[-1].place:
-                yield fact(
-                    "freeze_undone",
-                    before[-1].place,
-                    leaf.name,
-                    text="set back",
-                    related=[(last_freeze.place, "frozen here")],
-                )
+        for flag in before:
+            (opened if flag.value else frozen).setdefault(flag.place, set()).add(id(leaf))
+        if leaf.wanted and len(before) > 1 and before[-1].value and not before[-2].value:
+            pairs.setdefault((before[-2].place, before[-1].place), leaf)
         if not leaf.wanted and leaf.reached == 0 and frozen_at(leaf) and leaf.writes:
-            redrawn(leaf)
             yield from redrawn(leaf)
+    for (freeze, undo), leaf in pairs.items():
+        if freeze != undo and frozen[freeze] <= opened[undo]:
+            yield fact("freeze_undone", undo, leaf.name, text="set back", related=[(freeze, "frozen here")])
 
 
 def redrawn(leaf: Leaf) -> Iterator[Fact]:
@@ -146,18 +145,25 @@ def norms(ledger: Ledger) -> Iterator[Fact]:
         if not mine or any(leaf.wanted or leaf.requires_grad for leaf in mine):
             continue
         freeze = frozen_at(mine[0])
-        evals = [flag for flag in entry.modes if flag.value is False]
-        place = evals[-1].place if evals else freeze
+        place = put_in_train(entry) or freeze
         if freeze is None or moved_by_hand(mine):
-            place = entry.drift_at
+            place = entry.root.called_at or entry.drift_at
         yield fact(
-            "norm_drift",
-            place,
-            entry.name,
-            related=[(freeze, "its weights are frozen here")],
-            forwards=entry.frozen_drift,
-            moved=entry.drift,
+            "norm_drift", place, entry.name, related=[(freeze, "its weights are frozen here")],
+            forwards=entry.frozen_drift, moved=entry.drift,
         )
+
+
+def put_in_train(entry: Mod) -> Place | None:
+    """The `train()` of the script that put the norm, or something around it, in train mode."""
+    above: Mod | None = entry
+    latest: Any = None
+    while above is not None:
+        for flag in above.modes:
+            if flag.value and (latest is None or flag.seq < latest.seq):
+                latest = flag
+        above = parent(above)
+    return latest.place if latest is not None else None
 
 
 def moved_by_hand(leaves: list[Leaf]) -> bool:
@@ -247,9 +253,20 @@ def random_features(ledger: Ledger) -> Iterator[Fact]:
         words = f"{top.name} {top.type}".lower()
         place = frozen_at(members[0])
         near = " ".join(lines_above(place, 3) if place else []).lower()
-        if any(word in words for word in _ON_PURPOSE) or any(word in near for word in ("random", "on purpose")):
+        if not loaded_beside(top) or any(word in words for word in _ON_PURPOSE) or any(word in near for word in ("random", "on purpose")):
             continue
         yield fact("random_frozen", place, top.name, parameters=len(members), elements=size(members))
+
+
+def loaded_beside(top: Mod) -> bool:
+    """Whether another frozen part of the same model was given weights: this one was forgotten."""
+    others = [leaf for part in top.root.parts for leaf in part.own] if top.root else []
+    mine = {id(leaf) for leaf in below(top)}
+    return any(
+        not leaf.wanted and not leaf.requires_grad and id(leaf) not in mine
+        and any(write.value == "load" for write in leaf.writes)
+        for leaf in others
+    )
 
 
 def untouched(leaf: Leaf) -> bool:

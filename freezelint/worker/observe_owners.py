@@ -9,7 +9,7 @@ from .ledger import Backward, Leaf, Ledger, Mod, Opt
 from .monitor import Monitor
 from .observed import Fact, fact, named, size
 from .record import Node, all_nodes
-from .survey import maximal
+from .survey import maximal, parent
 
 
 def owners(monitor: Monitor) -> Iterator[Fact]:
@@ -42,16 +42,9 @@ def replaced(monitor: Monitor) -> Iterator[Fact]:
         if event["kind"] != "replaced" or not event["parameter"]:
             continue
         entry: Mod = event["module"]
-        new = next((leaf for leaf in entry.own if leaf.attribute == event["name"]), None)
-        old = next(
-            (
-                leaf
-                for leaf in monitor.ledger.leaves.values()
-                if leaf is not new and entry in leaf.owners and leaf.attribute == event["name"]
-            ),
-            None,
-        )
-        built = next((opt for opt in monitor.ledger.optimizers if old in opt.leaves and opt.seq < event["seq"]), None)
+        new = entry.current.get(event["name"])
+        gone = [leaf for leaf in entry.own if leaf is not new and leaf.attribute == event["name"]]
+        built = next((opt for opt in monitor.ledger.optimizers if opt.seq < event["seq"] and any(leaf in opt.leaves for leaf in gone)), None)
         if new is not None and built is not None and not new.optimizers:
             yield fact(
                 "replaced_parameter",
@@ -87,11 +80,11 @@ def thrown_away(monitor: Monitor) -> Iterator[Fact]:
     if not lone or not stepping:
         return
     owned = {id(leaf) for opt in stepping for leaf in opt.leaves}
-    known = {id(leaf) for leaf in lone}
-    rebound = {id(event["module"]) for event in monitor.events if event["kind"] == "replaced" and event["parameter"]}
+    rebound = [event["module"] for event in monitor.events if event["kind"] == "replaced" and event["parameter"]]
+    known = {id(leaf) for leaf in ledger.leaves.values() if leaf.requires_grad and not leaf.optimizers}
     by_root: dict[int, list[Leaf]] = {}
     for leaf in lone:
-        if leaf.owner is not None and id(leaf.owner) not in rebound:
+        if leaf.owner is not None and leaf.owner not in rebound:
             by_root.setdefault(id(leaf.owner.root), []).append(leaf)
     for leaves in by_root.values():
         root = leaves[0].owner.root if leaves[0].owner else None
@@ -150,7 +143,7 @@ def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Moni
     """A network of its own that no optimizer holds: a teacher for targets, or a fixed judge that passes gradients on."""
     passes = max(leaf.reached for leaf in leaves)
     downstream = any(carries(node, owned, leaves) for node in consumers(monitor, leaves))
-    evals = [flag.place for flag in top.modes if flag.value is False] if top is not None else []
+    evals = [flag.place for part in ancestry(top) for flag in part.modes if flag.value is False]
     if downstream:
         place = evals[-1] if evals else (registration(top) if top else leaves[0].place)
         return fact(
@@ -172,6 +165,14 @@ def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Moni
         passes=passes,
         related=[(evals[-1], "only put in eval() here")] if evals else None,
     )
+
+
+def ancestry(entry: Mod | None) -> list[Mod]:
+    found = []
+    while entry is not None:
+        found.append(entry)
+        entry = parent(entry)
+    return found
 
 
 def consumers(monitor: Monitor, leaves: list[Leaf]) -> list[Node]:

@@ -9,6 +9,7 @@ from .ledger import Backward, Ledger, Opt
 from .monitor import Monitor
 from .observed import Fact, fact
 from .places import Place
+from .record import all_nodes
 from .source_text import function_at
 
 
@@ -74,12 +75,14 @@ def others(event: Backward, opt: Opt, ledger: Ledger) -> bool:
 def without_grad_mode(monitor: Monitor) -> Iterator[Fact]:
     """No loss ever had a graph, because the forward of parameters to be trained ran without grad mode."""
     ledger = monitor.ledger
-    taught = any(leaf.had_gradient for opt in ledger.optimizers for leaf in opt.leaves)
-    if taught or not ledger.optimizers:
-        return
     mine = {id(leaf) for opt in ledger.optimizers for leaf in opt.leaves}
+    if not mine or any(event.reached & mine for event in ledger.backwards):
+        return
+    failed = [root for event in ledger.backwards if not event.reached for root in event.roots]
+    behind_loss = {(cut.place, cut.text) for node in all_nodes(failed) for _, cut in node.into if cut is not None}
     for (place, text), (calls, leaves) in monitor.flow.without_grad.items():
-        if leaves & mine:
+        bare = text.startswith("torch.set_grad_enabled")
+        if leaves & mine and ((place, text) in behind_loss if failed else bare):
             yield fact("no_grad_mode", place, text, text=text, operations=calls, parameters=len(leaves & mine))
 
 
@@ -124,7 +127,8 @@ def switches(node: ast.AST) -> bool:
 def inference_tensors(monitor: Monitor) -> Iterator[Fact]:
     for event in monitor.events:
         if event["kind"] == "inference_saved":
-            yield fact("inference_saved", event["place"], event["text"])
+            made = event["made"]
+            yield fact("inference_saved", made or event["place"], event["text"], related=[(event["place"], "saved here")])
 
 
 def exhausted(monitor: Monitor) -> Iterator[Fact]:

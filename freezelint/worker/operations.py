@@ -37,7 +37,7 @@ _LISTEN = frozenset(
     """
     requires_grad= requires_grad_ grad grad= data= _set_grad_enabled register_hook backward
     normal_ uniform_ trunc_normal_ kaiming_uniform_ kaiming_normal_ xavier_uniform_ xavier_normal_ orthogonal_ constant_
-    ones_ zeros_ eye_ dirac_ sparse_ copy_ zero_ set_ fill_ random_ exponential_ __bool__
+    ones_ zeros_ eye_ dirac_ sparse_ copy_ zero_ set_ fill_ random_ exponential_ __setitem__ mul_ __imul__ masked_fill_
     """.split()
 )
 

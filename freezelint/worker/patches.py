@@ -59,15 +59,16 @@ class Patches:
             def __init__(self: Any, params: Any, *args: Any, **kwargs: Any) -> None:
                 entry = Opt(self, monitor.places.here())
                 monitor.ledger.optimizers.append(entry)
-                monitor.iterator_given(params, "optimizer", entry.place)
+                monitor.safely(monitor.iterator_given, params, "optimizer", entry.place)
                 try:
                     original(self, params, *args, **kwargs)
                 except Exception as error:
                     entry.error = str(error)
                     monitor.event("optimizer_error", entry.place, text=str(error))
+                    monitor.safely(monitor.survey)
                     raise
-                monitor.iterator_taken(params, entry.place)
-                monitor.grouped(entry, self)
+                monitor.safely(monitor.iterator_taken, params, entry.place)
+                monitor.safely(monitor.grouped, entry, self)
 
             return __init__
 
@@ -77,7 +78,7 @@ class Patches:
                 result = original(self, *args, **kwargs)
                 entry = monitor.ledger.optimizer(self)
                 if entry is not None and hasattr(self, "state"):
-                    monitor.grouped(entry, self)
+                    monitor.safely(monitor.grouped, entry, self)
                 return result
 
             return add_param_group
@@ -109,7 +110,7 @@ class Patches:
         def init(original: Any) -> Any:
             @functools.wraps(original)
             def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-                monitor.built(self)
+                monitor.safely(monitor.built, self)
                 original(self, *args, **kwargs)
 
             return __init__
@@ -119,18 +120,18 @@ class Patches:
             def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
                 if monitor.flow.quiet:
                     return original(self, *args, **kwargs)
-                entry = monitor.forward_started(self)
+                entry = monitor.safely(monitor.forward_started, self)
                 try:
                     return original(self, *args, **kwargs)
                 finally:
-                    monitor.forward_ended(entry)
+                    monitor.safely(monitor.forward_ended, entry)
 
             return __call__
 
         def train(original: Any) -> Any:
             @functools.wraps(original)
             def train(self: Any, mode: bool = True) -> Any:
-                monitor.mode_set(self, mode)
+                monitor.safely(monitor.mode_set, self, mode)
                 try:
                     return original(self, mode)
                 finally:
@@ -142,7 +143,7 @@ class Patches:
             @functools.wraps(original)
             def wrapper(self: Any, name: str, value: Any) -> Any:
                 result = original(self, name, value)
-                monitor.registered(self, name, value)
+                monitor.safely(monitor.registered, self, name, value)
                 return result
 
             return wrapper
@@ -158,13 +159,13 @@ class Patches:
         def clip(original: Any) -> Any:
             @functools.wraps(original)
             def wrapper(parameters: Any, *args: Any, **kwargs: Any) -> Any:
-                monitor.iterator_given(parameters, "clipping", monitor.places.here())
+                monitor.safely(monitor.iterator_given, parameters, "clipping", monitor.places.here())
                 monitor.flow.quiet += 1
                 try:
                     return original(parameters, *args, **kwargs)
                 finally:
                     monitor.flow.quiet -= 1
-                    monitor.iterator_taken(parameters, monitor.places.here())
+                    monitor.safely(monitor.iterator_taken, parameters, monitor.places.here())
 
             return wrapper
 
@@ -175,9 +176,9 @@ class Patches:
             def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
                 result = function(cls, *args, **kwargs)
                 monitor.event("from_pretrained", monitor.places.here(), name=cls.__name__)
-                monitor.loaded(result.weight, "from_pretrained")
+                monitor.safely(monitor.loaded, result.weight, "from_pretrained")
                 if kwargs.get("freeze", True):
-                    monitor.frozen(result.weight)
+                    monitor.safely(monitor.frozen, result.weight)
                 return result
 
             return classmethod(from_pretrained)
@@ -217,7 +218,10 @@ class Patches:
                 roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
                 wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
                 given = wanted if not isinstance(inputs, Tensor) else inputs
-                return monitor.run_backward(roots, "grad", wanted, lambda: original(outputs, given, *args, **kwargs))
+                double = bool(kwargs.get("create_graph", args[2] if len(args) > 2 else False))
+                return monitor.run_backward(
+                    roots, "grad", wanted, lambda: original(outputs, given, *args, **kwargs), create_graph=double
+                )
 
             return grad
 
@@ -235,11 +239,22 @@ class Patches:
         def variable(original: Any) -> Any:
             def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:
                 result = original(cls, *args, **kwargs)
-                monitor.made_variable(result, args, kwargs)
+                monitor.safely(monitor.made_variable, result, args, kwargs)
                 return result
 
             return __new__
 
+        def from_numpy(original: Any) -> Any:
+            @functools.wraps(original)
+            def wrapper(array: Any) -> Any:
+                result = original(array)
+                if not monitor.flow.quiet:
+                    monitor.flow.imported(result)
+                return result
+
+            return wrapper
+
+        self.put(torch, "from_numpy", from_numpy)
         self.put(torch.autograd, "backward", backward)
         self.put(torch.autograd, "grad", grad)
         self.put(torch.autograd.Function, "apply", apply)
@@ -256,7 +271,7 @@ class Patches:
                 def __enter__(self: Any) -> Any:
                     result = original(self)
                     flag = not getattr(self, "mode", True) if kind == "inference_mode" else enabled
-                    monitor.region_entered(self, kind, flag, sys._getframe(1))
+                    monitor.safely(monitor.region_entered, self, kind, flag, sys._getframe(1))
                     return result
 
                 return __enter__
@@ -267,7 +282,7 @@ class Patches:
             @functools.wraps(original)
             def __exit__(self: Any, *args: Any) -> Any:
                 result = original(self, *args)
-                monitor.region_left(self)
+                monitor.safely(monitor.region_left, self)
                 return result
 
             return __exit__
@@ -277,7 +292,7 @@ class Patches:
             def __init__(self: Any, mode: bool) -> None:
                 original(self, mode)
                 if not sys._getframe(1).f_code.co_filename.endswith(_GRAD_MODE_FILE):
-                    monitor.switched(self, bool(mode))
+                    monitor.safely(monitor.switched, self, bool(mode))
 
             return __init__
 
@@ -299,14 +314,14 @@ class Patches:
         def __setattr__(self: Any, name: str, value: Any) -> None:
             module_set(self, name, value)
             if name == "requires_grad" or ("gra" in name and near_miss(name)):
-                monitor.attribute_set(self, name, value)
+                monitor.safely(monitor.attribute_set, self, name, value)
             elif isinstance(value, (nn.Module, Tensor, list, tuple, dict)):
-                monitor.registered(self, name, value)
+                monitor.safely(monitor.registered, self, name, value)
 
         def tensor_set(self: Any, name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
             if name == "requires_grad_" or near_miss(name):
-                monitor.attribute_set(self, name, value)
+                monitor.safely(monitor.attribute_set, self, name, value)
 
         self.put(nn.Module, "__setattr__", lambda original: __setattr__)
         self.put(Tensor, "__setattr__", lambda original: tensor_set)
@@ -321,7 +336,7 @@ def watched_step(step: Any) -> Any:
         if monitor is None:
             return step(self, *args, **kwargs)
         closure = bool(args and callable(args[0])) or callable(kwargs.get("closure"))
-        watched = [] if closure or monitor.flow.quiet else monitor.stepping(self)
+        watched = [] if closure or monitor.flow.quiet else monitor.safely(monitor.stepping, self)
         quiet = not closure
         monitor.flow.quiet += quiet
         try:
@@ -330,8 +345,8 @@ def watched_step(step: Any) -> Any:
             monitor.flow.quiet -= quiet
         if not monitor.flow.quiet:
             if closure:
-                watched = monitor.stepping(self)
-            monitor.stepped(self, watched)
+                watched = monitor.safely(monitor.stepping, self)
+            monitor.safely(monitor.stepped, self, watched or [])
         return result
 
     wrapper.hooked = True  # type: ignore[attr-defined]

@@ -65,6 +65,18 @@ class Places:
         frame = self.frame(depth)
         return self.of(frame) if frame is not None else None
 
+    def outer(self) -> Place | None:
+        """Like `here`, but of who handed the running function to `Module.apply`, not the function itself."""
+        frame = self.frame()
+        above = frame.f_back if frame is not None else None
+        handed = False
+        while above is not None and frame is not None:
+            if self.is_user(above.f_code):
+                return self.of(above if handed else frame)
+            handed |= above.f_code.co_name in ("apply", "_apply")
+            above = above.f_back
+        return self.of(frame) if frame is not None else None
+
     def of(self, frame: FrameType) -> Place:
         key = (frame.f_code, frame.f_lasti)
         place = self._at.get(key)

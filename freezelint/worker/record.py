@@ -7,6 +7,7 @@ something trainable. It holds tensors weakly and takes part in nothing: no rando
 from __future__ import annotations
 
 import itertools
+import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -59,6 +60,27 @@ class Region:
         self.bare = False
 
 
+class Call:
+    """One call of torch's API, to be made exactly once, whatever becomes of the notes about it."""
+
+    __slots__ = ("error", "func", "made", "name", "result")
+
+    def __init__(self, func: Any) -> None:
+        self.func, self.name = func, name_of(func)
+        self.made = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.made = True
+        try:
+            self.result = self.func(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        return self.result
+
+
 class Flow(TorchFunctionMode):
     """Records values. `listeners` are called for the API calls that mean something beyond flow (see operations)."""
 
@@ -69,6 +91,7 @@ class Flow(TorchFunctionMode):
         self.regions: list[Region] = []
         self.listeners: dict[str, Callable[..., Any]] = {}
         self.made = 0
+        self.troubles: dict[str, Any] = {}  # errors of ours: what was missed, never shown to the script
         self.deep = True  # False: only what listeners need
         self.quiet = 0  # > 0: inside code that is not the user's forward (an optimizer step, ...)
         self.module = ""
@@ -86,28 +109,40 @@ class Flow(TorchFunctionMode):
         handling = classify(func)
         if handling is Handling.SKIP:
             if kwargs and kwargs.get("requires_grad") is True:
-                return self.made_leaf(func, args, kwargs)
+                return self.guarded(self.made_leaf, func, args, kwargs)
             return func(*args, **kwargs)
         if handling is Handling.LISTEN:
             listener = self.listeners.get(name_of(func))
             if listener is not None:
-                return listener(func, args, kwargs)
+                return self.guarded(listener, func, args, kwargs)
             return func(*args, **kwargs)
-        if not self.deep:
-            return func(*args, **kwargs)
-        return self.record(func, args, kwargs)
+        return self.guarded(self.record, func, args, kwargs) if self.deep else func(*args, **kwargs)
 
-    def record(self, func: Any, args: Any, kwargs: Any) -> Any:
-        inputs = self.inputs(args, kwargs)
-        name = name_of(func)
+    def guarded(self, handler: Callable[..., Any], func: Any, args: Any, kwargs: Any) -> Any:
+        """What the handler returns; the call's own error is the user's, any other is ours and goes no further."""
+        call = Call(func)
+        try:
+            return handler(call, args, kwargs)
+        except Exception as error:
+            if call.error is error:
+                raise
+            self.trouble(error)
+            return call.result if call.made else func(*args, **kwargs)
+
+    def trouble(self, error: Exception) -> None:
+        self.troubles[f"{type(error).__name__}: {str(error)[:120]}"] = traceback.extract_tb(error.__traceback__)[-1]
+
+    def record(self, call: Call, args: Any, kwargs: Any) -> Any:
+        name = call.name
         if name in KIND.remakers:
-            return self.remake(func, name, args, kwargs)
+            return self.remake(call, args, kwargs)
+        inputs = self.inputs(args, kwargs)
         if not inputs:
-            return func(*args, **kwargs)
+            return call(*args, **kwargs)
         before = [(tensor, node, tensor.grad_fn if node.grad else None) for tensor, node in inputs]
         grad_mode = torch.is_grad_enabled()
         try:
-            result = func(*args, **kwargs)
+            result = call(*args, **kwargs)
         except RuntimeError as error:
             self.on_error(name, error)
             raise
@@ -118,7 +153,7 @@ class Flow(TorchFunctionMode):
         if outputs:
             self.results(name, outputs, before, grad_mode, args, kwargs)
             if self.exported and name in KIND.scalar and any(type(value) is float for value in args):
-                self.scaled(outputs[0], args)
+                self.scaled(outputs[0])
         return result
 
     def inputs(self, args: Any, kwargs: Any) -> list[tuple[Tensor, Node]]:
@@ -207,7 +242,8 @@ class Flow(TorchFunctionMode):
             cut = Cut("zero_gradient", place, written(name), self.module)
             return iter([(node, cut) for _, node, _ in carriers])
         if name in KIND.products and any(number_is_zero(value) for value in (*args, *kwargs.values())):
-            return iter(())
+            cut = Cut("zero_gradient", place, "a factor of zero", self.module)
+            return iter([(node, cut) for _, node, _ in carriers])
         if len(carriers) == 1:
             return iter([(carriers[0][1], None)])
         fns = {id(fn) for _, _, fn in carriers if fn is not None}
@@ -266,24 +302,23 @@ class Flow(TorchFunctionMode):
             if len(self.exported) < 20_000:
                 self.exported[id(result)] = (result, node, name, place)
 
-    def scaled(self, output: Tensor, args: Any) -> None:
+    def scaled(self, output: Tensor) -> None:
         """A Python number that came out of a value goes into another: its way is cut, not absent."""
         node = self.of(output)
         if node is not None:
             node.into += [(source, None) for source in self.numbers_here() if source is not node]
 
-    def made_leaf(self, func: Any, args: Any, kwargs: Any) -> Any:
-        result = func(*args, **kwargs)
+    def made_leaf(self, call: Call, args: Any, kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
         if isinstance(result, Tensor):
-            self.on_leaf(result, None, True, name_of(func))
+            self.on_leaf(result, None, True, call.name)
         return result
 
-    def remake(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    def remake(self, call: Call, args: Any, kwargs: Any) -> Any:
         """`torch.tensor(x)`, `from_numpy(x)`: a value without a graph, made of another or of what one was turned to."""
+        name = call.name
         source = next(tensors(args[:1]), None)
-        if source is None and self.exported:
-            source = None
-        result = func(*args, **kwargs)
+        result = call(*args, **kwargs)
         if isinstance(result, Tensor) and result is not source:
             if name in ("as_tensor", "asarray") and source is not None and result.grad_fn is not None:
                 return result

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .iterators import ITERATORS
-from .ledger import Flag, Ledger, Leaf, Mod, Opt, now
+from .ledger import Flag, Leaf, Ledger, Mod, Opt, now
 from .places import CELL_MARK, Place, Places
 from .record import Cut, Flow, Node, Region, tensors
 
@@ -27,8 +27,10 @@ class Scopes:
     ledger: Ledger
     stack: list[Mod]
     event: Callable[..., None]
+    safely: Callable[..., Any]
     cleared: Callable[[list[Leaf], Place | None], None]
     mode_depth: int
+    last_inference: Place | None
     autocasts: list[Any]
     taken: list[tuple[Any, Place | None]]
 
@@ -48,6 +50,8 @@ class Scopes:
         else:
             region.frame = frame
         region.owner = context
+        if kind == "inference_mode" and not enabled:
+            self.last_inference = region.place
         self.flow.regions.append(region)
 
     def region_left(self, context: Any) -> None:
@@ -93,31 +97,31 @@ class Scopes:
 
     def applied(self, cls: Any, run: Callable[[], Any], arguments: tuple[Any, ...]) -> Any:
         """A custom autograd Function: one step of the record, whatever its forward does inside."""
-        inputs = [(t, n, t.grad_fn if n.grad else None) for t, n in self.flow.inputs(arguments, {})]
         checkpoint = cls.__name__ == _CHECKPOINT
         grad_mode = torch.is_grad_enabled()
-        place = self.places.here()
-        inner: list[Node] | None = None
-        if checkpoint:
-            inner, self.flow.inside = [], []
+        inputs = self.safely(self.function_inputs, arguments) or []
+        outer, self.flow.inside = self.flow.inside, [] if checkpoint else None
         self.flow.quiet += not checkpoint
         try:
             result = run()
         finally:
             self.flow.quiet -= not checkpoint
-            if checkpoint:
-                inner, self.flow.inside = self.flow.inside, None
+            inner, self.flow.inside = self.flow.inside or [], outer
         outputs = [t for t in tensors(result) if not (t.is_leaf and t.requires_grad)]
         if checkpoint:
-            self.checkpointed(outputs, inner or [], inputs, place, grad_mode)
+            self.safely(self.checkpointed, outputs, inner, inputs, grad_mode)
         elif inputs and outputs:
-            self.flow.results(cls.__name__, outputs, inputs, grad_mode, arguments, {})
+            self.safely(self.flow.results, cls.__name__, outputs, inputs, grad_mode, arguments, {})
         return result
 
+    def function_inputs(self, arguments: tuple[Any, ...]) -> list[Any]:
+        return [(t, n, t.grad_fn if n.grad else None) for t, n in self.flow.inputs(arguments, {})]
+
     def checkpointed(
-        self, outputs: list[Tensor], inner: list[Node], inputs: list[Any], place: Place | None, grad_mode: bool
+        self, outputs: list[Tensor], inner: list[Node], inputs: list[Any], grad_mode: bool
     ) -> None:
         """Parameters used inside a reentrant checkpoint train only if one of its inputs requires grad."""
+        place = self.places.here()
         for output in outputs:
             node = Node("value", "checkpoint", place, output.requires_grad)
             lost = Cut("reentrant_checkpoint", place, "checkpoint(..., use_reentrant=True)", self.flow.module)
@@ -236,7 +240,7 @@ class Scopes:
             return
         place = self.places.here()
         found = [self.ledger.leaf(parameter) for parameter in parameters]
-        self.cleared([leaf for leaf in found if leaf is not None], place)
+        self.safely(self.cleared, [leaf for leaf in found if leaf is not None], place)
         self.event("zero_grad", place)
         self.flow.quiet += 1
         try:

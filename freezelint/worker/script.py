@@ -169,14 +169,12 @@ def execute(options: argparse.Namespace, session: Session) -> None:
 
 
 def cells(path: Path) -> list[tuple[int, str]]:
-    """The code cells of a notebook, from 1; lines for the shell or for IPython become `pass`."""
+    """The code cells of a notebook, counted from 1 among all cells; lines for the shell or for IPython become `pass`."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     found = []
-    number = 0
-    for cell in notebook.get("cells", []):
+    for number, cell in enumerate(notebook.get("cells", []), 1):
         if cell.get("cell_type") != "code":
             continue
-        number += 1
         source = "".join(cell["source"])
         if source.lstrip().startswith("%%"):
             continue

@@ -52,6 +52,7 @@ def walk(monitor: Monitor, top: nn.Module, prefix: str) -> None:
                 if entry not in leaf.owners:
                     leaf.owners.append(entry)
                     entry.own.append(leaf)
+                entry.current[name] = leaf
 
 
 def look_behind(monitor: Monitor, modules: list[nn.Module]) -> None:
