@@ -1,19 +1,100 @@
-"""FRZ201: something is frozen, but stays in train mode."""
+"""FRZ201: batch norm of a frozen part runs in train mode, so its running statistics follow the new data."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from freezelint.facts import Facts
-from freezelint.findings import ClaimKind, Finding
+from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
+from freezelint.source.edits import call_after
+from freezelint.source.histories import Entry, freezes, frozen_in, training_mode
+from freezelint.source.left_out import listed, names_of, outermost, root_of
+from freezelint.source.story import Context, Event, ModuleCall, Spot, Story
+from freezelint.source.values import Instance, Param, parameters_of, submodules
 
 RULE = Rule(
     code="FRZ201",
     name="frozen-norm-drifts",
-    message="`{target}` is frozen, but stays in train mode: its running statistics drift",
+    message="the batch norm of frozen {target} runs in train mode: its running statistics drift",
+    fix="call `eval()` on {target} after every `train()`",
+    safety=Safety.UNSAFE,
     claim=ClaimKind.FROZEN_MOVES,
 )
+HELPER = re.compile(r"freez|grad|fix|lock|trainable|deactivate|disable|toggle|_?set_", re.IGNORECASE)
+
+
+@dataclass
+class Drift:
+    """The norms that drift for one reason: the call that switched to train mode, or the freeze that forgot `eval()`."""
+
+    place: Spot
+    event: ModuleCall
+    freeze: Entry
+    switch: Entry | None
+    context: Context  # the world in which it is frozen
+    params: list[Param] = field(default_factory=list)
+
+
+@RULE.on(Story)
+def drifting_norms(story: Story) -> Iterator[Finding]:
+    if not story.trains:
+        return
+    for drift in drifts(story).values():
+        root = root_of(story, drift.params[0])
+        modules = frozen_parts(drift.event, drift.context, drift.params, root)
+        names = listed(names_of(root, modules, [] if modules else drift.params))
+        related = ((drift.freeze[3], "frozen here"),) if drift.freeze[3] != drift.place else ()
+        edits = call_after(drift.place, story.events[drift.switch[0]] if drift.switch else drift.event, root, modules)
+        subject = names.replace("`", "")
+        yield RULE.report(drift.place, target=names, subject=subject, related=related, edits=edits)
+
+
+def drifts(story: Story) -> dict[Spot, Drift]:
+    """Every reason for a drift, by the place to point at."""
+    found: dict[Spot, Drift] = {}
+    for call in story.of(ModuleCall):
+        params = list(call.module.params.values()) if call.module.norm and not call.module.escaped else []
+        for freeze, context in freezes(params[0], call) if params else ():
+            mode, switch = training_mode(story, call.module, call, context)
+            if mode and all(freezes(param, call) for param in params):
+                root = root_of(story, params[0])
+                place = place_of(call, freeze, switch, frozen_parts(call, context, params, root))
+                found.setdefault(place, Drift(place, call, freeze, switch, context)).params += params
+    return found
+
+
+def place_of(call: ModuleCall, freeze: Entry, switch: Entry | None, parts: list[Instance]) -> Spot:
+    """The call of `train()`; without one, the call under `no_grad` that was trusted, else the freeze."""
+    if switch is not None:
+        return caller(switch, re.compile(r"^train$"), methods=True)
+    if call.context.mode.flag is False:
+        return outermost(call, [inner for part in parts for inner in submodules(part)])
+    return caller(freeze, HELPER, methods=False)
+
+
+def caller(entry: Entry, name: re.Pattern[str], *, methods: bool) -> Spot:
+    """Where a helper of that name was called that did this; the place itself where there is none."""
+    spot = entry[3]
+    for info, site in zip(reversed(entry[2].calls), reversed(entry[2].sites), strict=True):
+        if not name.search(info.name) or (info.owner is not None) is not methods:
+            break
+        spot = site
+    return spot
+
+
+def frozen_parts(event: Event, context: Context, params: list[Param], root: Instance | None) -> list[Instance]:
+    """The largest modules all of whose parameters are frozen there, and which hold some of `params`."""
+    found: list[Instance] = []
+    for module in submodules(root) if root else []:
+        own = parameters_of(module)
+        if any(module in submodules(known) for known in found) or not any(param in params for param in own):
+            continue
+        if all(frozen_in(param, event, context) for param in own):
+            found.append(module)
+    return found
 
 
 @RULE.on(Facts)

@@ -80,9 +80,10 @@ def expression_for(event: Event, root: Instance | None, module: Instance) -> str
     if root is None:
         return None
     path = next((name for name, part in dotted_names(root) if part is module), None)
-    if path is None or any(part.isdigit() for part in path.split(".")):
-        return None
     inside = event.context.calls[-1] if event.context.calls else None
+    if path is None or any(part.isdigit() for part in path.split(".")):
+        plain = inside is None and module.name.isidentifier()
+        return module.name if plain and re.search(rf"^{module.name}\b", event.spot.file.text, re.MULTILINE) else None
     if inside is not None and inside.owner is not None and root.cls and inside.owner in root.cls.lineage()[0]:
         return f"self.{path}" if path else "self"
     text = inside.file.code(inside.node) if inside is not None else event.spot.file.text
@@ -107,3 +108,18 @@ def under_no_grad(spot: Spot, alone: bool) -> Edits:
 def statement_of(spot: Spot) -> cst.CSTNode | None:
     """The simple statement round a place."""
     return next((node for node in ancestors(spot) if isinstance(node, cst.SimpleStatementLine)), None)
+
+
+def call_after(spot: Spot, event: Event, root: Instance | None, modules: Sequence[Instance]) -> Edits:
+    """`module.eval()` for each module, on lines of their own after the statement round `spot`."""
+    line = statement_of(spot)
+    names = [expression_for(event, root, module) for module in modules]
+    if line is None or not names or None in names:
+        return ()
+    at = Spot(spot.file, line).locate()
+    lines = spot.file.text.splitlines()
+    if at.end_line >= len(lines):
+        return ()
+    indent = lines[at.line - 1][: at.column]
+    text = "".join(f"{indent}{name}.eval()\n" for name in names)
+    return ((Location(at.path, at.end_line + 1, 0, at.end_line + 1, 0), text),)

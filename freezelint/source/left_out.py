@@ -230,15 +230,15 @@ def use_of(story: Story, group: LeftOut) -> Spot | None:
             and call.seq < group.event.seq
             and any(node in group.event.reached for node in given)
         ):
-            return _outermost(call, parts)
+            return outermost(call, parts)
     return None
 
 
-def _outermost(call: ModuleCall, parts: Sequence[Instance]) -> Spot:
+def outermost(call: ModuleCall, parts: Sequence[Instance]) -> Spot:
     """The call from outside that led to a call inside these modules."""
     lineages = {id(info) for part in parts if part.cls for info in part.cls.lineage()[0]}
     spot = call.spot
-    for info, site in zip(reversed(call.context.calls), reversed(call.context.sites)):
+    for info, site in zip(reversed(call.context.calls), reversed(call.context.sites), strict=True):
         if info.owner is None or id(info.owner) not in lineages:
             break
         spot = site
