@@ -1,4 +1,4 @@
-"""FRZ309: something gets gradients, but no optimizer holds it."""
+"""FRZ309: parameters that were to train get gradients, and no optimizer holds them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,73 @@ from collections.abc import Iterator
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
+from freezelint.source.late import added_after, forgotten_group, seen_from, unfrozen_after
+from freezelint.source.left_out import LeftOut, fixed, groups_left_out, largest, listed, names_of, root_of
+from freezelint.source.story import Backward, OptimizerBuilt, Story
+from freezelint.source.values import parameters_of
 
 RULE = Rule(
     code="FRZ309",
     name="missing-from-optimizer",
-    message="`{target}` gets gradients, but no optimizer holds it: it never moves",
+    message="{target} gets gradients, but no optimizer holds it: it never moves",
     claim=ClaimKind.NOT_STEPPED,
 )
+LATE = "{target} comes after the optimizer took its parameters: it gets gradients and never moves"
+UNFROZEN = "{target} is set to train after the optimizer took its parameters: it gets gradients and never moves"
+GROUP = "this group reaches no optimizer: {target} gets gradients and never moves"
+TAKEN = "the optimizer takes its parameters here"
+
+
+@RULE.on(Story)
+def left_out(story: Story) -> Iterator[Finding]:
+    for group in groups_left_out(story):
+        built = _optimizer(story, group)
+        if built is None:
+            continue
+        subject = group.names.replace("`", "")
+        late = added_after(story, group.params, built)
+        if late is not None:
+            place = seen_from(story, late, built)
+            related = ((built.spot, TAKEN),)
+            yield RULE.report(place, target=group.names, subject=subject, message=LATE, related=related)
+        elif not _meant(story, group):
+            forgotten = forgotten_group(story, group.params)
+            if forgotten is not None and forgotten.spot is not None:
+                related = ((built.spot, TAKEN),)
+                yield RULE.report(
+                    forgotten.spot, target=group.names, subject=subject, message=GROUP, related=related
+                )
+            else:
+                yield RULE.report(built.spot, target=group.names, subject=subject)
+
+
+@RULE.on(Story)
+def unfrozen(story: Story) -> Iterator[Finding]:
+    for event, built, params in unfrozen_after(story):
+        root = root_of(story, params[0])
+        last = story.of(Backward)[-1]
+        names = listed(names_of(root, largest(story, last, params, root), params))
+        yield RULE.report(
+            seen_from(story, event, built),
+            target=names,
+            subject=names.replace("`", ""),
+            message=UNFROZEN,
+            related=((built.spot, TAKEN),),
+        )
+
+
+def _meant(story: Story, group: LeftOut) -> bool:
+    """Whether they are left out on purpose: a target, a loaded network below a new head, one held in eval mode."""
+    return group.target or fixed(story, group)
+
+
+def _optimizer(story: Story, group: LeftOut) -> OptimizerBuilt | None:
+    """The optimizer that should have been given these parameters: the last one of the same model, else the first."""
+    built = [event for event in story.of(OptimizerBuilt) if event.seq < group.event.seq]
+    root = root_of(story, group.params[0])
+    own = parameters_of(root) if root else []
+    sharing = [event for event in built if any(param is known for param in own for known in event.optimizer.params)]
+    return next(iter([*sharing, *built]), None)
 
 
 @RULE.on(Facts)

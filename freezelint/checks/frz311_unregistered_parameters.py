@@ -65,7 +65,7 @@ def _registered(event: AttributeSet, hidden: Hidden) -> tuple[tuple[tuple[Spot, 
         new = f"{nn}.Parameter({_without_flag(spot)})"
     elif isinstance(node, cst.Tuple) and len(node.elements) == 1:
         new = file.code(node.elements[0].value)
-    elif isinstance(node, (cst.List, cst.Tuple)) and not node.elements or _is_empty(file.code(node)):
+    elif (isinstance(node, (cst.List, cst.Tuple)) and not node.elements) or _is_empty(file.code(node)):
         new = f"{nn}.{hidden.container}()"
     elif isinstance(node, (cst.List, cst.ListComp, cst.Dict, cst.DictComp, cst.Name, cst.Tuple, cst.Call)):
         new = f"{nn}.{hidden.container}({file.code(node)})"

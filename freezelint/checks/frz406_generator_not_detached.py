@@ -1,20 +1,140 @@
-"""FRZ406: the discriminator step goes back through the generator."""
+"""FRZ406: a step that trains one network goes back through another, whose gradients nobody uses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import libcst as cst
+
 from freezelint.facts import Facts
-from freezelint.findings import ClaimKind, Finding, Severity
+from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
+from freezelint.source.edits import Edits
+from freezelint.source.left_out import listed, outermost, root_of
+from freezelint.source.story import Backward, Called, GradRead, ModuleCall, Spot, Step, Story, ZeroGrad
+from freezelint.source.values import Optimizer, Param, parameters_of, submodules
+from freezelint.source.wasted import flowing
 
 RULE = Rule(
     code="FRZ406",
     name="generator-not-detached",
-    message="the discriminator step goes back through the generator: its gradients are thrown away",
+    message="what {target} gives still carries its graph: this step goes back through it, and {outcome}",
+    fix="detach `{given}`",
+    safety=Safety.UNSAFE,
     severity=Severity.WARNING,
     claim=ClaimKind.WASTED,
 )
+WASTED = "those gradients are thrown away"
+MIXED = "those gradients are mixed into its own step"
+
+
+@RULE.on(Backward)
+def through_the_other_network(event: Backward, story: Story) -> Iterator[Finding]:
+    if event.node is None or event.via == "autograd.grad" or "inputs=" in event.spot.text or not settled(story):
+        return
+    reached = {id(param): param for node, param in story.of_node.items() if node in event.reached}
+    touched = [one for one in story.optimizers if any(id(p) in reached and story.flag_at(p, event) for p in one.params)]
+    stepped = [one for one in touched if served(story, event, one)]
+    for other in touched:
+        outcome = fate(story, event, other)
+        if outcome and stepped and other not in stepped and before(story, event, other, stepped):
+            yield from told(story, event, other, stepped, outcome)
+
+
+def settled(story: Story) -> bool:
+    """Whether everything that could use these gradients is in sight."""
+    toggled = any(event.name in ("toggle_optimizer", "toggled_optimizer") for event in story.of(Called))
+    known = all(one.known for one in story.optimizers) and len(story.optimizers) > 1
+    return known and not toggled and not story.incomplete and not any(e.node is None for e in story.of(GradRead))
+
+
+def later(story: Story, event: Backward) -> list[Step | ZeroGrad | Backward]:
+    """What happens to gradients after a backward pass, in order."""
+    return [
+        one
+        for one in story.events[event.seq + 1 :]
+        if isinstance(one, (Step, ZeroGrad, Backward)) and not event.context.excludes(one.context)
+    ]
+
+
+def served(story: Story, event: Backward, optimizer: Optimizer) -> bool:
+    """Whether the gradients of this pass are stepped by `optimizer` before they are zeroed."""
+    for one in later(story, event):
+        if isinstance(one, Step) and one.optimizer is optimizer:
+            return fate(story, event, optimizer) == ""
+        if isinstance(one, ZeroGrad) and clears(one, optimizer):
+            return False
+    return False
+
+
+def fate(story: Story, event: Backward, optimizer: Optimizer) -> str:
+    """What becomes of the gradients this pass gives the parameters of `optimizer`; '' where they are used."""
+    for one in later(story, event):
+        if isinstance(one, ZeroGrad) and clears(one, optimizer):
+            return WASTED
+        if isinstance(one, Backward) and "inputs=" in one.spot.text:
+            mine = {param.node for param in optimizer.params}
+            if mine & one.reached:
+                return MIXED
+        if isinstance(one, Step) and one.optimizer is optimizer:
+            return ""
+    return ""
+
+
+def clears(event: ZeroGrad, optimizer: Optimizer) -> bool:
+    return event.target is optimizer or (
+        bool(optimizer.params) and all(any(param is known for known in event.params) for param in optimizer.params)
+    )
+
+
+def before(story: Story, event: Backward, other: Optimizer, stepped: list[Optimizer]) -> bool:
+    """Whether the other network lies wholly before the stepped one: cut off, the step would do the same."""
+    ours = {param.node for param in other.params}
+    operations = {edge.target for edge in story.map.edges if edge.source in ours and edge.target in event.reached}
+    trained = {param.node for one in stepped for param in one.params}
+    return not trained & story.map.behind(operations)
+
+
+def told(
+    story: Story, event: Backward, other: Optimizer, stepped: list[Optimizer], outcome: str
+) -> Iterator[Finding]:
+    """The first call of the stepped network on what the other one gave."""
+    trained = [param for one in stepped for param in one.params]
+    ours = {param.node for param in other.params}
+    root = root_of(story, other.params[0])
+    name = listed([root.name or "the generator"]) if root else "`the generator`"
+    for call in story.of(ModuleCall):
+        given = [t.node for t in flowing(call.args) if ours & story.map.reached([t.node])]
+        if call.seq < event.seq and given and holds(call, trained) and result_in(call, event):
+            network = root_of(story, next(p for p in parameters_of(call.module) if p in trained))
+            spot = outermost(call, submodules(network) if network else [])
+            values: dict[str, object] = {"target": name, "outcome": outcome, "given": argument(spot)}
+            edits, title = detached(spot), RULE.fix if argument(spot) else "detach what it is given"
+            yield RULE.report(spot, edits=edits, subject=name.strip("`"), fix=title, **values)
+            return
+
+
+def holds(call: ModuleCall, params: list[Param]) -> bool:
+    return any(param is own for own in parameters_of(call.module) for param in params)
+
+
+def result_in(call: ModuleCall, event: Backward) -> bool:
+    return any(t.node in event.reached for t in flowing([call.result]))
+
+
+def argument(spot: Spot) -> str:
+    """The only argument of a call, where it is a plain name."""
+    node = spot.node
+    if isinstance(node, cst.Call) and len(node.args) == 1 and isinstance(node.args[0].value, (cst.Name, cst.Attribute)):
+        return spot.file.code(node.args[0].value)
+    return ""
+
+
+def detached(spot: Spot) -> Edits:
+    if not argument(spot):
+        return ()
+    assert isinstance(spot.node, cst.Call)
+    return ((Spot(spot.file, spot.node.args[0].value), f"{argument(spot)}.detach()"),)
 
 
 @RULE.on(Facts)

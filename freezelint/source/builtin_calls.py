@@ -7,7 +7,7 @@ from typing import Any
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import objects
+from freezelint.source import elements, objects
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
     FALSE,
@@ -20,7 +20,6 @@ from freezelint.source.values import (
     External,
     Func,
     Instance,
-    Loader,
     Method,
     Param,
     ParamIter,
@@ -41,14 +40,14 @@ def call(reader: Reader, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNod
         return handler(reader, args, kwargs, node)  # type: ignore[no-any-return]
     for value in args:
         if isinstance(value, ParamIter) and name in ("any", "all", "max", "min", "len", "next"):
-            objects.consume(reader, value, node, name)
+            elements.consume(reader, value, node, name)
     return UNKNOWN
 
 
 def make_list(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     if not args:
         return Seq([], spot=reader.spot(node))
-    items, exact = objects.iterate(reader, args[0], node)
+    items, exact = elements.iterate(reader, args[0], node)
     return Seq(items, open=not exact and not isinstance(args[0], ParamIter), spot=reader.spot(node))
 
 
@@ -58,7 +57,7 @@ def make_dict(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> 
         new.items.update(args[0].items)
         new.rest = args[0].rest
     elif args:
-        for item in objects.elements(reader, args[0], node):
+        for item in elements.elements(reader, args[0], node):
             if isinstance(item, Seq) and len(item.items) == 2 and isinstance(item.items[0], Const):
                 new.items[item.items[0].value] = item.items[1]
             else:
@@ -68,7 +67,7 @@ def make_dict(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> 
 
 def make_iter(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     value = args[0] if args else UNKNOWN
-    if isinstance(value, Seq) and (params := objects.params_in(value.items)):
+    if isinstance(value, Seq) and (params := elements.params_in(value.items)):
         return ParamIter(list(params), spot=reader.spot(node))
     return value
 
@@ -80,7 +79,7 @@ def make_range(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) ->
 
 
 def enumerate_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    items, exact = objects.iterate(reader, args[0], first_argument(node)) if args else ([UNKNOWN], False)
+    items, exact = elements.iterate(reader, args[0], first_argument(node)) if args else ([UNKNOWN], False)
     rows: list[Value] = [Seq([Const(i) if exact else UNKNOWN, item], kind="tuple") for i, item in enumerate(items)]
     return Seq(rows, open=not exact, kind="generator")
 
@@ -96,16 +95,16 @@ def zip_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value
     columns = []
     for i, value in enumerate(args):
         place = node.args[i].value if isinstance(node, cst.Call) and i < len(node.args) else node
-        columns.append((value.items, True) if isinstance(value, ParamIter) else objects.iterate(reader, value, place))
+        columns.append((value.items, True) if isinstance(value, ParamIter) else elements.iterate(reader, value, place))
     count = min((len(items) for items, _ in columns), default=0)
     rows: list[Value] = [Seq([items[i] for items, _ in columns], kind="tuple") for i in range(count)]
     sources = [value for value in args if isinstance(value, ParamIter)]
     made: Value = Seq(rows, open=not all(exact for _, exact in columns), kind="generator")
-    if sources and objects.params_in(rows):
+    if sources and elements.params_in(rows):
         made = ParamIter(rows, spot=reader.spot(node), sources=sources)
     else:
         for source in sources:
-            objects.consume(reader, source, node, "loop")
+            elements.consume(reader, source, node, "loop")
     reader.emit(Called, node, "zip", None, args, kwargs, made)
     return made
 
@@ -116,10 +115,10 @@ def map_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value
     if len(args) < 2:
         return UNKNOWN
     source = args[1]
-    items = source.items if isinstance(source, ParamIter) else objects.elements(reader, source, first_argument(node))
+    items = source.items if isinstance(source, ParamIter) else elements.elements(reader, source, first_argument(node))
     made = [call_value(reader, args[0], [item], {}, node) for item in items[:24]]
-    if isinstance(source, ParamIter) or objects.params_in(made):
-        kept = made if objects.params_in(made) else list(items)
+    if isinstance(source, ParamIter) or elements.params_in(made):
+        kept = made if elements.params_in(made) else list(items)
         sources = [source] if isinstance(source, ParamIter) else []
         return ParamIter(kept, spot=reader.spot(node), sources=sources)
     return Seq(made, open=True, kind="generator")
@@ -132,7 +131,7 @@ def filter_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Va
     if len(args) < 2:
         return UNKNOWN
     source = args[1]
-    items = source.items if isinstance(source, ParamIter) else objects.elements(reader, source, first_argument(node))
+    items = source.items if isinstance(source, ParamIter) else elements.elements(reader, source, first_argument(node))
     kept = []
     for item in items:
         answer = call_value(reader, args[0], [item], {}, node)
@@ -140,14 +139,14 @@ def filter_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Va
             tested(reader, args[0].info.node.body, answer)
         if truth_of(reader, answer) is not False:
             kept.append(item)
-    if isinstance(source, ParamIter) or objects.params_in(kept):
+    if isinstance(source, ParamIter) or elements.params_in(kept):
         sources = [source] if isinstance(source, ParamIter) else []
         return ParamIter(kept, spot=reader.spot(node), filtered=True, sources=sources)
     return Seq(kept, open=True, kind="generator")
 
 
 def sum_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    items = objects.elements(reader, args[0], node) if args else []
+    items = elements.elements(reader, args[0], node) if args else []
     held = [t for item in [*items, *args[1:]] for t in tensors_in(item)]
     return reader.tensor("sum", held, node) if held and not all(isinstance(t, Param) for t in held) else UNKNOWN
 
@@ -161,7 +160,7 @@ def next_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Valu
     value = args[0] if args else UNKNOWN
     if isinstance(value, ParamIter):
         return value.items[0] if value.items else UNKNOWN
-    items = objects.elements(reader, value, first_argument(node))
+    items = elements.elements(reader, value, first_argument(node))
     return items[0] if items else UNKNOWN
 
 
@@ -267,7 +266,7 @@ def setattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> V
         return UNKNOWN
     if not isinstance(args[1], Const):
         owner = args[0]
-        objects.register(reader, owner, args[2])
+        elements.register(reader, owner, args[2])
         if isinstance(args[2], Instance) and args[2].is_module:
             from freezelint.source.story import Replaced
 
@@ -285,7 +284,7 @@ def type_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Valu
 def same_items(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     value = args[0] if args else UNKNOWN
     if isinstance(value, (Seq, ParamIter)):
-        items = objects.elements(reader, value, node)
+        items = elements.elements(reader, value, node)
         return Seq(items, open=isinstance(value, Seq) and value.open)
     return value
 
@@ -326,88 +325,3 @@ BUILTINS: dict[str, Any] = {
     "type": type_,
     "len": length,
 }
-
-
-def sequence_method(reader: Reader, owner: Seq, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    if name in ("append", "add", "appendleft", "insert"):
-        owner.items += args[-1:]
-    elif name in ("extend", "update"):
-        items, exact = objects.iterate(reader, args[0], node) if args else ([], True)
-        owner.items += items
-        owner.open = owner.open or not exact
-    elif name in ("pop", "popleft"):
-        return owner.items[-1] if owner.items else UNKNOWN
-    elif name == "copy":
-        return Seq(list(owner.items), owner.open, owner.kind)
-    elif name in ("difference", "difference_update", "intersection", "union") and args:
-        other = objects.elements(reader, args[0], node)
-        left = combined(owner.items, other, name)
-        if name == "difference_update":
-            owner.items[:] = left
-        return Seq(left, owner.open, owner.kind)
-    elif name == "clear":
-        owner.items.clear()
-    elif held := tensors_in(owner):
-        return reader.tensor(name, held, node, sure=False)
-    return UNKNOWN
-
-
-def combined(left: list[Value], right: list[Value], name: str) -> list[Value]:
-    """Sets put together: what both, either or only the left one holds."""
-    shared = [item for item in left if any(item is other or item == other for other in right)]
-    if name == "union":
-        return [*left, *(item for item in right if all(item is not other for other in shared))]
-    return shared if name == "intersection" else [item for item in left if all(item is not one for one in shared)]
-
-
-def dict_method(reader: Reader, owner: Dict, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    key = args[0] if args else UNKNOWN
-    if name in ("get", "pop", "setdefault") and isinstance(key, Const):
-        if key.value in owner.items:
-            return owner.items[key.value]
-        if name == "setdefault" and len(args) > 1:
-            owner.items[key.value] = args[1]
-        return owner.rest or (args[1] if len(args) > 1 else NONE)
-    inner = [*owner.items.values(), *([owner.rest] if owner.rest is not None else [])]
-    if name == "values":
-        return Seq(inner, owner.rest is not None)
-    if name == "keys":
-        return Seq([Const(k) for k in owner.items], owner.rest is not None)
-    if name == "items":
-        rows: list[Value] = [Seq([Const(k), v], kind="tuple") for k, v in owner.items.items()]
-        if owner.rest is not None:
-            rows.append(Seq([UNKNOWN, owner.rest], kind="tuple"))
-        return Seq(rows, owner.rest is not None)
-    if name == "update":
-        owner.items.update(kwargs)
-        for arg in args:
-            if isinstance(arg, Dict):
-                owner.items.update(arg.items)
-                owner.rest = arg.rest or owner.rest
-    if name == "copy":
-        return Dict(dict(owner.items), owner.rest)
-    if name in ("to", "cuda") or name == "get":
-        return owner if name != "get" else (reader.join(inner) if inner else UNKNOWN)
-    return UNKNOWN
-
-
-def const_method(reader: Reader, owner: Const, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    """Methods of strings and numbers with constant arguments: name patterns are decided."""
-    given = [arg.value if isinstance(arg, Const) else None for arg in args]
-    for i, arg in enumerate(args):
-        if isinstance(arg, Seq) and all(isinstance(item, Const) for item in arg.items) and not arg.open:
-            given[i] = tuple(item.value for item in arg.items if isinstance(item, Const))
-        elif not isinstance(arg, Const):
-            return UNKNOWN
-    pure = ("startswith", "endswith", "split", "lower", "upper", "strip", "replace", "find", "format", "join", "rsplit",
-            "removeprefix", "removesuffix", "partition", "count", "isdigit", "lstrip", "rstrip")  # fmt: skip
-    if isinstance(owner.value, str) and name in pure and not kwargs:
-        try:
-            return Const(getattr(owner.value, name)(*given))
-        except (TypeError, ValueError, AttributeError, IndexError, KeyError):
-            return UNKNOWN
-    return UNKNOWN
-
-
-def loader_method(reader: Reader, owner: Loader, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    return reader.data(owner.name or "batch", node) if name in ("next", "__next__", "__getitem__") else owner

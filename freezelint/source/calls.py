@@ -7,11 +7,20 @@ from typing import Any
 
 import libcst as cst
 
-from freezelint.gradient_map import Cause, Cut
-from freezelint.source import builtin_calls, library, modules, objects, tensors, torch_calls, training
+from freezelint.source import (
+    autograd_calls,
+    builtin_calls,
+    construct,
+    container_methods,
+    elements,
+    library,
+    tensors,
+    torch_calls,
+    training,
+)
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import MAX_DEPTH, Frame, Reader
-from freezelint.source.story import Called, Mode, ModeChange, ModuleCall, Spot
+from freezelint.source.story import Called, Mode, ModeChange, Spot
 from freezelint.source.values import (
     NONE,
     UNKNOWN,
@@ -35,9 +44,7 @@ from freezelint.source.values import (
     Tensor,
     Union,
     Value,
-    hides,
     modules_in,
-    parameters_of,
     tensors_in,
 )
 
@@ -69,7 +76,7 @@ def arguments(reader: Reader, node: cst.Call) -> tuple[list[Value], dict[str, Va
     for arg in node.args:
         value = evaluate(reader, arg.value)
         if arg.star == "*":
-            args += objects.elements(reader, value, arg.value)
+            args += elements.elements(reader, value, arg.value)
         elif arg.star == "**":
             if isinstance(value, Dict):
                 kwargs.update({str(key): item for key, item in value.items.items()})
@@ -96,7 +103,7 @@ def unknown_call(reader: Reader, args: list[Value], kwargs: dict[str, Value], no
     reader.escape([m for value in values for m in modules_in(value)])
     for value in values:
         if isinstance(value, ParamIter):
-            objects.consume(reader, value, node, "call")
+            elements.consume(reader, value, node, "call")
     held = [t for value in values for t in tensors_in(value)]
     if held and all(isinstance(t, Data) for t in held):
         made = reader.data("data", node)
@@ -185,7 +192,7 @@ def _run(reader: Reader, frame: Frame, modes: list[Mode], site: Spot) -> Value:
         if modes:
             reader.set_mode(before)
     if frame.yields:
-        params = objects.params_in(frame.yields)
+        params = elements.params_in(frame.yields)
         if params:
             return ParamIter(list(dict.fromkeys(frame.yields)), spot=reader.spot(info.node))
         return Seq(list(frame.yields), open=True, kind="generator")
@@ -304,107 +311,6 @@ def with_generator(
 # -- making and calling objects --------------------------------------------------------------------------------------
 
 
-def construct(reader: Reader, callee: Cls, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
-    info = callee.info
-    _, outside = info.lineage()
-    new = Instance(info, is_module=info.is_module, spot=reader.spot(node), args=args, kwargs=kwargs)
-    if any(base.split(".")[-1] == "Function" and "autograd" in base for base in outside):
-        return UNKNOWN
-    if any(library.OPTIMIZER.match(base) for base in outside):
-        return training.optimizer(reader, f"{info.name}", args, kwargs, node)
-    inner = next((base for base in outside if base.split(".")[-1] in library.CONTAINERS), None)
-    if inner and not info.method("__init__"):
-        modules.fill_container(new, inner.split(".")[-1], args)
-    elif inner:
-        new.children = []
-    new.external = outside[0] if outside else ""
-    if new.is_module:
-        base = outside[0].split(".")[-1] if outside else ""
-        if base.startswith(library.NORMS_WITH_STATISTICS):
-            new.norm = True
-        if base != "Module" and not info.method("__init__"):
-            _library_base(reader, new, outside[0] if outside else "", kwargs, node)
-    init = info.method("__init__")
-    if init is not None:
-        call_function(reader, Func(init, new, info.outer), args, kwargs, node)
-    else:
-        _dataclass(reader, new, args, kwargs)
-    if new.is_module:
-        modules.built(reader, new, node)
-    return new
-
-
-def _library_base(reader: Reader, new: Instance, base: str, kwargs: dict[str, Value], node: cst.CSTNode) -> None:
-    """The parameters a subclass gets from its base in torch.nn, or unknown ones from elsewhere."""
-    if base.startswith("torch.nn."):
-        made = modules.torch_module(reader, base, [], kwargs, node)
-        new.params.update(made.params)
-        reader.story.modules.remove(made)
-    elif not base.endswith(("Module", "LightningModule")):
-        new.params["*"] = modules.new_param(reader, "*", new, node, many=True)
-        new.opaque = True
-
-
-def _dataclass(reader: Reader, new: Instance, args: list[Value], kwargs: dict[str, Value]) -> None:
-    if new.cls is None or new.is_module:
-        return
-    fields: list[str] = []
-    for statement in new.cls.node.body.body:
-        if isinstance(statement, cst.SimpleStatementLine):
-            fields += [
-                small.target.value
-                for small in statement.body
-                if isinstance(small, cst.AnnAssign) and isinstance(small.target, cst.Name)
-            ]
-    new.attrs.update(dict(zip(fields, args, strict=False)))
-    new.attrs.update({key: value for key, value in kwargs.items() if key in fields})
-
-
-def call_instance(
-    reader: Reader, module: Instance, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
-) -> Value:
-    if not module.is_module:
-        result = objects.call_method(reader, module, "__call__", args, kwargs, node)
-        return result if result is not None else unknown_call(reader, args, kwargs, node)
-    values = [*args, *kwargs.values()]
-    seq = reader.emit(ModuleCall, node, module, values, UNKNOWN)
-    result = forward(reader, module, args, kwargs, node)
-    for hook in module.hooks:
-        changed = call(reader, hook, [module, Seq(list(args), kind="tuple"), result], {}, node)
-        result = changed if isinstance(changed, Tensor) else result
-    seq.result = result
-    return result
-
-
-def forward(reader: Reader, module: Instance, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
-    values = [*args, *kwargs.values()]
-    if module.wraps is not None:
-        return call(reader, module.wraps, args, kwargs, node)
-    method = module.cls.method("forward") if module.cls else None
-    if method is not None and len(reader.calls) < MAX_DEPTH and reader.calls.count(method) < 2:
-        return call_function(reader, Func(method, module, module.cls.outer if module.cls else None), args, kwargs, node)
-    if module.children and not module.opaque and method is None:
-        result: Value = args[0] if args else UNKNOWN
-        for child in module.children:
-            result = call(reader, child, [result, *args[1:]] if result is args[0] else [result], {}, node)
-        return result
-    if module.external.endswith("nn.Identity") and args:
-        return args[0]
-    short = module.external.split(".")[-1]
-    known = module.external.startswith("torch.nn.") and not module.cls
-    params = parameters_of(module) if module.is_module else []
-    label = module.name or short
-    name = f"{label}({', '.join('…' for _ in args)})" if not known else label
-    held = [*params, *(t for value in values for t in tensors_in(value))]
-    unseen = any(hides(value) for value in args)
-    if held or params or known:
-        out = reader.tensor(name, held, node, sure=True, unknown=unseen)
-        if short in library.RECURRENT and known:
-            return Seq([out, out], kind="tuple")
-        return out
-    return reader.tensor(name, held, node, unknown=unseen)
-
-
 def call_method_value(
     reader: Reader, callee: Method, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
 ) -> Value:
@@ -440,77 +346,14 @@ def super_call(reader: Reader, callee: Super, args: list[Value], kwargs: dict[st
     return UNKNOWN
 
 
-def arithmetic(reader: Reader, node: cst.CSTNode, values: list[Value], operator: str) -> Value:
-    held = [value for value in values if isinstance(value, (Tensor, Data, Param))]
-    if held:
-        zero = operator.startswith("Multiply") and Const(0.0) in values
-        spot = reader.spot(node)
-        if zero:
-            return reader.tensor("times zero", held, node, Cut(Cause.ZERO_GRADIENT, spot, "a factor of zero"))
-        if all(isinstance(value, Data) for value in held) and not any(isinstance(v, Tensor) for v in values):
-            return Data(held[0].node, held[0].spot, held[0].name) if isinstance(held[0], Data) else UNKNOWN
-        new = reader.tensor(operator, values, node, unknown=hides_a_tensor(reader, node, values))
-        new.literal = all(isinstance(v, Const) or (isinstance(v, Tensor) and v.literal) for v in values)
-        return new
-    inner = [t for value in values for t in tensors_in(value)]
-    if all(isinstance(value, Seq) for value in values) and operator == "Add":
-        items = [item for value in values if isinstance(value, Seq) for item in value.items]
-        return Seq(items, any(isinstance(v, Seq) and v.open for v in values), "list")
-    if len(values) == 2 and isinstance(values[0], Seq) and isinstance(values[1], Seq) and operator == "Subtract":
-        return Seq(builtin_calls.combined(values[0].items, values[1].items, "difference"), values[0].open, "set")
-    if isinstance(values[0], Seq) and operator == "Multiply":
-        return Seq(list(values[0].items), True, "list")
-    if inner:
-        return reader.tensor(operator, inner, node)
-    return _fold(values, operator)
-
-
-def hides_a_tensor(reader: Reader, node: cst.CSTNode, values: list[Value]) -> bool:
-    """Whether an operand nobody could follow may be a tensor: it has not the name of a setting."""
-    parts: list[cst.CSTNode] = []
-    if isinstance(node, cst.BinaryOperation):
-        parts = [node.left, node.right]
-    elif isinstance(node, cst.AugAssign):
-        parts = [node.target, node.value]
-    for part, value in zip(parts, values):
-        unseen = type(value) is Value or (isinstance(value, Method) and not isinstance(value.owner, (Tensor, Data)))
-        if unseen and not library.SETTING.search(reader.frame.file.code(part)):
-            return True
-    return False
-
-
-def _fold(values: list[Value], operator: str) -> Value:
-    operation = FOLD.get(operator)
-    if operation is None or len(values) != 2:
-        return UNKNOWN
-    left, right = values
-    if isinstance(left, Const) and isinstance(right, Const):
-        try:
-            result = operation(left.value, right.value)
-        except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-            return UNKNOWN
-        small = not isinstance(result, (str, list, tuple, int)) or isinstance(result, int) or len(result) < 4000
-        return Const(result) if small else UNKNOWN
-    return UNKNOWN
-
-
-FOLD: dict[str, Callable[[object, object], object]] = {
-    "Add": lambda a, b: a + b,  # type: ignore[operator]
-    "Subtract": lambda a, b: a - b,  # type: ignore[operator]
-    "Multiply": lambda a, b: a * b if isinstance(a, (int, float)) and isinstance(b, (int, float)) else None,
-    "Divide": lambda a, b: a / b,  # type: ignore[operator]
-    "FloorDivide": lambda a, b: a // b,  # type: ignore[operator]
-    "Modulo": lambda a, b: a % b,  # type: ignore[operator]
-}
-
 CALLS: dict[type, Any] = {
     Union: call_union,
     Func: call_func,
     Partial: call_partial,
-    Cls: construct,
+    Cls: construct.construct,
     External: external_call,
     Method: call_method_value,
-    Instance: call_instance,
+    Instance: construct.call_instance,
     Super: super_call,
 }
 
@@ -521,9 +364,9 @@ METHODS: dict[type, Any] = {
     Instance: torch_calls.module_method,
     Optimizer: training.optimizer_method,
     Object: training.object_method,
-    Seq: builtin_calls.sequence_method,
-    Dict: builtin_calls.dict_method,
-    Const: builtin_calls.const_method,
-    Loader: builtin_calls.loader_method,
-    Manager: torch_calls.context_method,
+    Seq: container_methods.sequence_method,
+    Dict: container_methods.dict_method,
+    Const: container_methods.const_method,
+    Loader: container_methods.loader_method,
+    Manager: autograd_calls.context_method,
 }

@@ -9,7 +9,7 @@ import libcst as cst
 
 from freezelint.findings import Location
 from freezelint.rule import Place
-from freezelint.source.objects import dotted_names
+from freezelint.source.elements import dotted_names
 from freezelint.source.story import Event, Spot
 from freezelint.source.values import Instance
 

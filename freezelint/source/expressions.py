@@ -10,7 +10,7 @@ from typing import Any
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import calls, objects
+from freezelint.source import arithmetic, calls, comprehensions, elements, objects
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import Frame, Reader
 from freezelint.source.story import Tested
@@ -31,7 +31,6 @@ from freezelint.source.values import (
     Optimizer,
     Option,
     Param,
-    ParamIter,
     Seq,
     Tensor,
     Union,
@@ -147,6 +146,8 @@ def dictionary(reader: Reader, node: cst.Dict) -> Value:
             new.items[key.value] = value
         else:
             new.rest = value if new.rest is None else reader.join([new.rest, value])
+    if "params" in new.items:
+        reader.story.groups.append(new)
     return new
 
 
@@ -162,12 +163,12 @@ def subscript(reader: Reader, node: cst.Subscript) -> Value:
                     evaluate(reader, bound)
             index.append(UNKNOWN)
     sliced = len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Slice)
-    return objects.get_item(reader, owner, index, node, sliced=sliced)
+    return elements.get_item(reader, owner, index, node, sliced=sliced)
 
 
 def binary(reader: Reader, node: cst.BinaryOperation) -> Value:
     values = [evaluate(reader, node.left), evaluate(reader, node.right)]
-    return calls.arithmetic(reader, node, values, type(node.operator).__name__)
+    return arithmetic.arithmetic(reader, node, values, type(node.operator).__name__)
 
 
 def unary(reader: Reader, node: cst.UnaryOperation) -> Value:
@@ -178,7 +179,7 @@ def unary(reader: Reader, node: cst.UnaryOperation) -> Value:
     if isinstance(value, Const) and isinstance(value.value, (int, float)) and isinstance(node.operator, cst.Minus):
         return Const(-value.value)
     if isinstance(value, (Tensor, Data, Param)):
-        return calls.arithmetic(reader, node, [value], "Minus")
+        return arithmetic.arithmetic(reader, node, [value], "Minus")
     return value if isinstance(value, Option) else UNKNOWN
 
 
@@ -272,70 +273,6 @@ def lambda_(reader: Reader, node: cst.Lambda) -> Value:
     return Func(FunctionInfo("<lambda>", node, reader.frame.file), env=reader.frame)
 
 
-def comprehension(reader: Reader, node: cst.ListComp | cst.SetComp | cst.GeneratorExp) -> Value:
-    made: list[Value] = []
-    exact = comprehend(reader, node.for_in, lambda: made.append(evaluate(reader, node.elt)))
-    if isinstance(node, cst.GeneratorExp) or any(isinstance(item, (Param, ParamIter)) for item in made):
-        params = objects.params_in(made)
-        if params is not None and (params or _over_parameters(reader, node)):
-            filtered = any("requires_grad" in reader.frame.file.code(i.test) for i in node.for_in.ifs)
-            one_shot = isinstance(node, cst.GeneratorExp)
-            if one_shot or made:
-                return ParamIter(list(made), one_shot=one_shot, spot=reader.spot(node), filtered=filtered)
-    kind = "generator" if isinstance(node, cst.GeneratorExp) else "list"
-    return Seq(made, open=not exact, kind=kind, spot=reader.spot(node))
-
-
-def _over_parameters(reader: Reader, node: cst.GeneratorExp | cst.ListComp | cst.SetComp) -> bool:
-    return dotted(node.for_in.iter).endswith("parameters")
-
-
-def dict_comprehension(reader: Reader, node: cst.DictComp) -> Value:
-    new = Dict({}, spot=reader.spot(node))
-
-    def add() -> None:
-        key, value = evaluate(reader, node.key), evaluate(reader, node.value)
-        if isinstance(key, Const) and isinstance(key.value, (str, int)):
-            new.items[key.value] = value
-        else:
-            new.rest = value if new.rest is None else reader.join([new.rest, value])
-
-    comprehend(reader, node.for_in, add)
-    return new
-
-
-def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None]) -> bool:
-    """Run `body` for what a comprehension loops over; True when exactly those elements are known."""
-    items, exact = iterate(reader, evaluate(reader, loop.iter), loop.iter)
-    frame = reader.frame
-    mark = dict(frame.env)
-    for number, item in enumerate(items):
-        reader.loops.append((id(loop), number))
-        bind_target(reader, loop.target, item)
-        passed: list[bool | None] = [truth(reader, condition.test)[0] for condition in loop.ifs]
-        if False not in passed:
-            exact = exact and None not in passed
-
-            def inner() -> None:
-                nonlocal exact
-                if loop.inner_for_in:
-                    exact = comprehend(reader, loop.inner_for_in, body) and exact
-                else:
-                    body()
-
-            if None in passed:
-                reader.fork(reader.fresh(), [(0, inner), (1, lambda: None)])
-            else:
-                inner()
-        reader.loops.pop()
-    for key in list(frame.env):
-        if key not in mark:
-            del frame.env[key]
-        else:
-            frame.env[key] = mark[key]
-    return exact
-
-
 def bind_target(reader: Reader, target: cst.CSTNode, item: Value) -> None:
     from freezelint.source.statements import bind
 
@@ -344,7 +281,7 @@ def bind_target(reader: Reader, target: cst.CSTNode, item: Value) -> None:
 
 def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value], bool]:
     """(the elements a loop gives, whether these are all of them)."""
-    items, exact = objects.iterate(reader, value, node)
+    items, exact = elements.iterate(reader, value, node)
     if len(items) > UNROLL:
         return items[:UNROLL], False
     return items, exact
@@ -403,7 +340,7 @@ def yield_(reader: Reader, node: cst.Yield) -> Value:
     given = node.value.item if isinstance(node.value, cst.From) else node.value
     value = evaluate(reader, given) if given is not None else NONE
     if isinstance(node.value, cst.From):
-        frame.yields += objects.iterate(reader, value, node)[0]
+        frame.yields += elements.iterate(reader, value, node)[0]
     else:
         frame.yields.append(value)
     if frame.on_yield is not None:
@@ -431,10 +368,10 @@ EXPRESSIONS: dict[type, Callable[[Reader, Any], Value]] = {
     cst.Comparison: comparison,
     cst.IfExp: conditional,
     cst.Lambda: lambda_,
-    cst.ListComp: comprehension,
-    cst.SetComp: comprehension,
-    cst.GeneratorExp: comprehension,
-    cst.DictComp: dict_comprehension,
+    cst.ListComp: comprehensions.comprehension,
+    cst.SetComp: comprehensions.comprehension,
+    cst.GeneratorExp: comprehensions.comprehension,
+    cst.DictComp: comprehensions.dict_comprehension,
     cst.NamedExpr: named,
     cst.Yield: yield_,
     cst.Await: lambda reader, node: evaluate(reader, node.expression),

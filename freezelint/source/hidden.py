@@ -145,7 +145,10 @@ def made_in_forward(story: Story) -> Iterator[Built]:
     """Modules with weights that a forward makes and uses, and keeps nowhere."""
     for event in story.of(Built):
         calls = event.context.calls
-        if not any(c.name == "forward" and c.owner and c.owner.is_module for c in calls) or calls[-1].name == "__init__":
+        if (
+            not any(c.name == "forward" and c.owner and c.owner.is_module for c in calls)
+            or calls[-1].name == "__init__"
+        ):
             continue
         module = event.module
         if any(call.name == "__init__" for call in calls) or NORMS.search(module.external) or not parameters_of(module):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from freezelint.gradient_map import Edge
-from freezelint.source.objects import dotted_names
+from freezelint.source.elements import dotted_names
 from freezelint.source.story import (
     AttributeSet,
     Backward,

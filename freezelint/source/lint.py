@@ -174,7 +174,7 @@ def _class_story(
     made: list[Value] = []
 
     def story() -> None:
-        from freezelint.source.calls import construct
+        from freezelint.source.construct import construct
         from freezelint.source.values import Cls
 
         init = info.method("__init__")
@@ -186,7 +186,7 @@ def _class_story(
     _guard(reader, story)
     owner = made[0] if made and isinstance(made[0], Instance) else None
     for method in methods:
-        if method in seen or method in reader.seen or method.name.startswith("__") and method.name not in DUNDER:
+        if method in seen or method in reader.seen or (method.name.startswith("__") and method.name not in DUNDER):
             continue
         static = method.decorated("staticmethod", "classmethod")
         args = unknown_arguments(reader, method, 0 if method.decorated("staticmethod") else 1)

@@ -7,7 +7,7 @@ from typing import Any
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import modules, objects
+from freezelint.source import elements, modules, objects
 from freezelint.source.reader import Reader
 from freezelint.source.story import Called, ZeroGrad
 from freezelint.source.values import (
@@ -32,16 +32,16 @@ Kwargs = dict[str, Value]
 
 
 def parameters(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    return objects.parameter_iterator(reader, owner, node, named=False)
+    return elements.parameter_iterator(reader, owner, node, named=False)
 
 
 def named_parameters(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    return objects.parameter_iterator(reader, owner, node, named=True)
+    return elements.parameter_iterator(reader, owner, node, named=True)
 
 
 def parts(*, named: bool, children: bool) -> Any:
     def read(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-        return objects.module_parts(reader, owner, named=named, children=children)
+        return elements.module_parts(reader, owner, named=named, children=children)
 
     return read
 
@@ -94,7 +94,7 @@ def apply(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst
 
     reader.emit(Called, node, "apply", owner, args, kwargs, owner)
     if args:
-        for part in objects.module_parts(reader, owner, named=False, children=False).items[:24]:
+        for part in elements.module_parts(reader, owner, named=False, children=False).items[:24]:
             call(reader, args[0], [part], {}, node)
     return owner
 
@@ -109,12 +109,12 @@ def register(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: 
     if len(args) > 1 and isinstance(args[0], Const):
         objects.store(reader, owner, str(args[0].value), args[1], node)
     elif len(args) > 1:
-        objects.register(reader, owner, args[1])
+        elements.register(reader, owner, args[1])
     return UNKNOWN
 
 
 def append(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    if objects.holds_parameters(owner):
+    if elements.holds_parameters(owner):
         modules.hold_parameters(reader, owner, args[-1] if args else None, node)
         return owner
     if owner.children is None:
@@ -124,12 +124,12 @@ def append(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cs
 
 
 def extend(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    if objects.holds_parameters(owner):
+    if elements.holds_parameters(owner):
         modules.hold_parameters(reader, owner, args[0] if args else None, node)
         return owner
     if owner.children is None:
         owner.children = []
-    owner.children += objects.elements(reader, args[0], node) if args else []
+    owner.children += elements.elements(reader, args[0], node) if args else []
     return owner
 
 
@@ -140,26 +140,26 @@ def hook(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.
 
 
 def pairs(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    held = list(owner.params.items()) if objects.holds_parameters(owner) else named_children(owner)
+    held = list(owner.params.items()) if elements.holds_parameters(owner) else named_children(owner)
     rows: list[Value] = [Seq([Const(name), child], kind="tuple") for name, child in held]
     return Seq(rows, owner.opaque)
 
 
 def keys(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    if objects.holds_parameters(owner):
+    if elements.holds_parameters(owner):
         return Seq([Const(name) for name in owner.params])
     return Seq([Const(name) for name, _ in named_children(owner)], owner.opaque)
 
 
 def values(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    if objects.holds_parameters(owner):
+    if elements.holds_parameters(owner):
         return Seq(list(owner.params.values()))
     return Seq([child for _, child in named_children(owner)], owner.opaque)
 
 
 def update(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     for arg in args:
-        if objects.holds_parameters(owner):
+        if elements.holds_parameters(owner):
             modules.hold_parameters(reader, owner, arg, node)
         elif isinstance(arg, Dict):
             owner.attrs.update({str(key): value for key, value in arg.items.items()})
@@ -224,9 +224,9 @@ def other(reader: Reader, owner: Instance, name: str, args: Args, kwargs: Kwargs
         if container:
             modules.fill_container(owner, container, args)
         elif outside and owner.is_module and not outside[0].endswith(("Module",)):
-            from freezelint.source.calls import _library_base
+            from freezelint.source.construct import library_base
 
-            _library_base(reader, owner, outside[0], kwargs, node)
+            library_base(reader, owner, outside[0], kwargs, node)
         elif outside and outside[0] == "torch.optim.Optimizer":
             return UNKNOWN
         return NONE

@@ -7,7 +7,7 @@ from typing import Any
 
 import libcst as cst
 
-from freezelint.source import calls, objects
+from freezelint.source import arithmetic, calls, elements, objects
 from freezelint.source.expressions import evaluate, iterate, truth
 from freezelint.source.project import class_info, dotted, imported
 from freezelint.source.reader import Reader
@@ -65,11 +65,11 @@ def annotated(reader: Reader, node: cst.AnnAssign) -> str | None:
 def augmented(reader: Reader, node: cst.AugAssign) -> str | None:
     old, value = evaluate(reader, node.target), evaluate(reader, node.value)
     if isinstance(old, Seq) and isinstance(node.operator, cst.AddAssign):
-        old.items += value.items if isinstance(value, Seq) else objects.elements(reader, value, node)
+        old.items += value.items if isinstance(value, Seq) else elements.elements(reader, value, node)
         old.open = old.open or not isinstance(value, Seq)
         return None
     held = isinstance(old, Tensor) and isinstance(node.target, (cst.Name, cst.Subscript, cst.Attribute))
-    new = calls.arithmetic(reader, node, [old, value], type(node.operator).__name__)
+    new = arithmetic.arithmetic(reader, node, [old, value], type(node.operator).__name__)
     if held and isinstance(node.target, cst.Subscript):
         return None
     bind(reader, node.target, new, node.value)
@@ -84,7 +84,7 @@ def bind(reader: Reader, target: cst.CSTNode, value: Value, value_node: cst.Base
         owner = evaluate(reader, target.value)
         objects.set_attribute(reader, owner, target.attr.value, value, target, value_node)
     elif isinstance(target, cst.Subscript):
-        objects.set_item(reader, evaluate(reader, target.value), target, value)
+        elements.set_item(reader, evaluate(reader, target.value), target, value)
     elif isinstance(target, (cst.Tuple, cst.List)):
         unpack(reader, target, value, value_node)
     elif isinstance(target, cst.StarredElement):
@@ -105,7 +105,7 @@ def unpack(
 ) -> None:
     places = list(target.elements)
     starred = next((i for i, e in enumerate(places) if isinstance(e, cst.StarredElement)), None)
-    parts = objects.parts(reader, value, len(places), target, starred)
+    parts = elements.parts(reader, value, len(places), target, starred)
     nodes: list[cst.BaseExpression | None] = [None] * len(places)
     if isinstance(value_node, (cst.Tuple, cst.List)) and len(value_node.elements) == len(places):
         nodes = [element.value for element in value_node.elements]

@@ -9,7 +9,7 @@ import libcst as cst
 
 from freezelint.findings import Location
 from freezelint.gradient_map import GradientMap
-from freezelint.source.values import Instance, Optimizer, Param, Value
+from freezelint.source.values import Dict, Instance, Optimizer, Param, Value
 
 if TYPE_CHECKING:
     from freezelint.source.project import FunctionInfo, ModuleInfo
@@ -268,6 +268,7 @@ class Story:
         self.of_node: dict[int, Param] = {}
         self.returned: list[Value] = []  # what the entry point hands back to whoever calls it
         self.branches: dict[int, Spot] = {}  # the test of each branch of an `if`
+        self.groups: list[Dict] = []  # dicts with "params" in them: groups for an optimizer
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one type, in order."""

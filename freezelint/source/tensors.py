@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import library, objects, torch_calls, training
+from freezelint.source import autograd_calls, library, objects, training
 from freezelint.source.reader import Reader
 from freezelint.source.story import GradRead, TensorFlag
 from freezelint.source.values import FALSE, UNKNOWN, Const, Data, Param, Seq, Tensor, Value, hides
@@ -19,7 +19,7 @@ def method(
 ) -> Value:
     """`tensor.name(...)`."""
     if name == "backward":
-        training.backward(reader, owner, node, "backward")
+        training.backward(reader, owner, node, "backward", kwargs.get("inputs"))
         return UNKNOWN
     if name in ("requires_grad_", "requires_grad"):
         return requires_grad_(reader, owner, args, kwargs, node)
@@ -102,7 +102,7 @@ def flag_tensor(reader: Reader, owner: Tensor | Data, flag: bool | None, via: st
     held = reader.map.nodes[before]
     if flag is False and held.kind is Kind.INPUT:
         held.trainable = False
-    elif flag is not False and (held.kind is Kind.INPUT or torch_calls.requires_grad(reader, owner) is False):
+    elif flag is not False and (held.kind is Kind.INPUT or autograd_calls.requires_grad(reader, owner) is False):
         made = reader.map.node(Kind.INPUT, held.name, place=reader.spot(node), trainable=flag)
         reader.map.edge(before, made)
         owner.node = made

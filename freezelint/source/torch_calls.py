@@ -8,12 +8,11 @@ from typing import Any
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import library, modules, objects, tensors, training
+from freezelint.source import autograd_calls, elements, library, modules, tensors, training
 from freezelint.source.reader import Reader
-from freezelint.source.story import Called, Checkpointed, GradRead, Mode, ModeChange, Step, ZeroGrad
+from freezelint.source.story import Called, Step, ZeroGrad
 from freezelint.source.values import (
     FALSE,
-    NONE,
     TRUE,
     UNKNOWN,
     Const,
@@ -25,7 +24,6 @@ from freezelint.source.values import (
     Manager,
     Object,
     Optimizer,
-    Option,
     Param,
     ParamIter,
     Seq,
@@ -54,7 +52,7 @@ def call(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value],
         value: Value = special(reader, name, args, kwargs, node)
         return value
     if name in library.GRAD_CONTEXTS:
-        return grad_context(reader, name, args, kwargs, node)
+        return autograd_calls.grad_context(reader, name, args, kwargs, node)
     if name in library.AUTOCAST:
         enabled = kwargs.get("enabled", TRUE) != FALSE
         cache = kwargs.get("cache_enabled") != FALSE
@@ -148,46 +146,6 @@ def variable(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Val
     return held[0] if held else reader.data("Variable", node)
 
 
-def grad_context(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
-    kind, flag = library.GRAD_CONTEXTS[name]
-    given = args[0] if args else kwargs.get("mode")
-    if isinstance(given, Func):  # no_grad()(f) and @no_grad: the function in that mode
-        return given
-    if kind == "set_grad_enabled":
-        flag = bool(given.value) if isinstance(given, Const) else None
-    elif kind == "inference_mode" and given == FALSE:
-        flag = True
-    text = reader.frame.file.code(node)
-    if kind == "set_grad_enabled" and not in_with(reader, node):
-        mode = Mode(flag, "global", reader.spot(node), text)
-        reader.emit(ModeChange, node, mode, "switch")
-        reader.set_mode(mode)
-    return Manager(kind, flag, reader.spot(node), text)
-
-
-def in_with(reader: Reader, node: cst.CSTNode) -> bool:
-    return id(node) in with_items(reader)
-
-
-def with_items(reader: Reader) -> set[int]:
-    """The expressions of a file that stand in a `with` or as a decorator, found once a file."""
-    file: Any = reader.frame.file
-    if not hasattr(file, "with_items"):
-        found: set[int] = set()
-
-        class Finder(cst.CSTVisitor):
-            def visit_WithItem(self, node: cst.WithItem) -> None:
-                found.add(id(node.item))
-
-            def visit_Decorator(self, node: cst.Decorator) -> None:
-                found.add(id(node.decorator))
-
-        file.tree.visit(Finder())
-        file.with_items = found
-    items: set[int] = file.with_items
-    return items
-
-
 def peft_model(reader: Reader, args: list[Value], node: cst.CSTNode) -> Value:
     """get_peft_model: the base is frozen, adapters inside it train."""
     base = args[0]
@@ -204,108 +162,6 @@ def peft_model(reader: Reader, args: list[Value], node: cst.CSTNode) -> Value:
 def parameter(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     flag = args[1] if len(args) > 1 else kwargs.get("requires_grad", TRUE)
     return modules.new_param(reader, "parameter", None, node, born=flag != FALSE)
-
-
-def checkpoint(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
-    """torch.utils.checkpoint: the call it wraps; the reentrant kind gives no gradient unless an input asks for one."""
-    from freezelint.source.calls import call as call_value
-
-    sequential = name.endswith("sequential")
-    function = args[0] if args else kwargs.get("function", kwargs.get("functions", UNKNOWN))
-    inputs = args[2:] if sequential else args[1:]
-    if sequential and "input" in kwargs:
-        inputs = [kwargs["input"]]
-    given = kwargs.get("use_reentrant")
-    reentrant = True if given is None else (bool(given.value) if isinstance(given, Const) else None)
-    if isinstance(given, Option):
-        reentrant = None
-    if given == NONE:
-        reentrant = True
-    fed = carries_gradient(reader, inputs)
-    if sequential and isinstance(function, (Seq, Instance)):
-        result: Value = inputs[0] if inputs else UNKNOWN
-        steps = function.items if isinstance(function, Seq) else (function.children or [function])
-        for step in steps:
-            result = call_value(reader, step, [result], {}, node)
-    else:
-        result = call_value(reader, function, list(inputs), {}, node)
-    params = [p for m in called_modules(function) for p in parameters_of(m)]
-    if reentrant and fed is False:
-        cut = Cut(Cause.REENTRANT_CHECKPOINT, reader.spot(node), f"`{reader.frame.file.code(node)[:60]}`")
-        held = tensors_in(result)
-        if held:
-            result = reader.tensor("checkpoint", held, node, cut)
-    elif reentrant and fed is None and tensors_in(result):
-        result = reader.tensor("checkpoint", tensors_in(result), node, sure=False)
-    event_node = node if isinstance(node, cst.Call) else None
-    reader.emit(Checkpointed, node, function, list(inputs), reentrant, params, fed is not False, event_node)
-    return result
-
-
-def called_modules(function: Value) -> list[Instance]:
-    found = modules_in(function)
-    if isinstance(function, Func) and isinstance(function.owner, Instance):
-        found.append(function.owner)
-    return found
-
-
-def carries_gradient(reader: Reader, values: list[Value]) -> bool | None:
-    """Whether any of these tensors requires grad: True, False, or None where it cannot be told."""
-    answer: bool | None = False
-    for value in values:
-        held = tensors_in(value)
-        if not held and type(value) is Value:
-            answer = None
-        for tensor in held:
-            found = requires_grad(reader, tensor)
-            if found:
-                return True
-            if found is None:
-                answer = None
-    return answer
-
-
-def requires_grad(reader: Reader, tensor: Value) -> bool | None:
-    if isinstance(tensor, Param):
-        return objects.state_now(reader, tensor)
-    start = reader.node_of(tensor)
-    if start is None:
-        return None
-    answer: bool | None = False
-    live = reader.map.reached([start])
-    sure = reader.map.surely_reached([start])
-    for i in live:
-        node = reader.map.nodes[i]
-        param = reader.story.of_node.get(i)
-        asks = objects.state_now(reader, param) if param is not None else node.trainable
-        if node.kind.value in ("parameter", "input") and asks is not False and asks is not None and i in sure:
-            return True
-        if asks or (asks is None and (param is not None or node.kind.value == "unknown")):
-            answer = None
-    if isinstance(tensor, Tensor) and tensor.leaf:
-        return True
-    return answer
-
-
-def autograd_grad(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
-    outputs = args[0] if args else kwargs.get("outputs", UNKNOWN)
-    inputs = args[1] if len(args) > 1 else kwargs.get("inputs", UNKNOWN)
-    for tensor in tensors_in(inputs) or [inputs]:
-        reader.emit(GradRead, node, tensor, reader.node_of(tensor))
-    if isinstance(inputs, ParamIter):
-        objects.consume(reader, inputs, node, "autograd.grad")
-    if kwargs.get("create_graph", FALSE) == FALSE:
-        training.backward(reader, outputs, node, "autograd.grad")
-    made = reader.tensor("gradient", [*tensors_in(outputs), *tensors_in(inputs)], node)
-    return Seq([made], True, "tuple")
-
-
-def autograd_backward(
-    reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
-) -> Value:
-    for tensor in tensors_in(args[0]) if args else []:
-        training.backward(reader, tensor, node, "autograd.backward")
-    return UNKNOWN
 
 
 def deepcopy(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
@@ -330,7 +186,7 @@ def chain(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value]
     items: list[Value] = []
     for value in sources:
         items += value.items if isinstance(value, (ParamIter, Seq)) else []
-    if iterators or objects.params_in(items):
+    if iterators or elements.params_in(items):
         return ParamIter(items, spot=reader.spot(node), sources=iterators)
     return Seq(items, open=not items, kind="generator")
 
@@ -344,13 +200,13 @@ def partial(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Valu
 def clip(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     given = args[0] if args else kwargs.get("parameters")
     if isinstance(given, ParamIter):
-        objects.consume(reader, given, node, "clip")
+        elements.consume(reader, given, node, "clip")
     reader.emit(Called, node, name, None, args, kwargs, UNKNOWN)
     return UNKNOWN
 
 
 def vector(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
-    items = objects.elements(reader, args[0], node) if args else []
+    items = elements.elements(reader, args[0], node) if args else []
     return reader.tensor(name, items, node)
 
 
@@ -442,29 +298,16 @@ def unknown_step(reader: Reader, args: list[Value], node: cst.CSTNode) -> Value 
     return UNKNOWN if named else None
 
 
-def context_method(
-    reader: Reader, owner: Manager, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
-) -> Value:
-    if name == "__enter__" and owner.kind != "autocast":
-        mode = Mode(owner.flag, "global", reader.spot(node), reader.frame.file.code(node))
-        reader.set_mode(mode)
-    elif name == "__exit__":
-        reader.set_mode(Mode())
-    elif name == "__call__" and args:
-        return args[0]
-    return UNKNOWN
-
-
 SPECIAL: dict[str, Any] = {
     "torch.nn.Parameter": parameter,
     "torch.nn.parameter.Parameter": parameter,
     "torch.nn.UninitializedParameter": parameter,
     "torch.autograd.Variable": variable,
     "torch.autograd.variable.Variable": variable,
-    "torch.utils.checkpoint.checkpoint": checkpoint,
-    "torch.utils.checkpoint.checkpoint_sequential": checkpoint,
-    "torch.autograd.grad": autograd_grad,
-    "torch.autograd.backward": autograd_backward,
+    "torch.utils.checkpoint.checkpoint": autograd_calls.checkpoint,
+    "torch.utils.checkpoint.checkpoint_sequential": autograd_calls.checkpoint,
+    "torch.autograd.grad": autograd_calls.autograd_grad,
+    "torch.autograd.backward": autograd_calls.autograd_backward,
     "copy.deepcopy": deepcopy,
     "copy.copy": deepcopy,
     "itertools.chain": chain,

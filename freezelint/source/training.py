@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from freezelint.gradient_map import Kind
-from freezelint.source import modules, objects
+from freezelint.source import elements, modules, objects
 from freezelint.source.reader import Reader
 from freezelint.source.story import (
     Backward,
@@ -68,7 +68,7 @@ def _take(reader: Reader, new: Optimizer, value: Value, node: cst.CSTNode, depth
         if not any(value is known for known in new.params):
             new.params.append(value)
     elif isinstance(value, ParamIter):
-        for item in objects.consume(reader, value, node, "optimizer"):
+        for item in elements.consume(reader, value, node, "optimizer"):
             _take(reader, new, item, node, depth)
         new.known = new.known and bool(value.items)
     elif isinstance(value, Dict):
@@ -167,7 +167,7 @@ def _scaler(reader: Reader, name: str, args: Args, node: cst.CSTNode) -> Value:
                 reader.emit(Step, node, option, list(option.params))
         return UNKNOWN
     if name == "clip_grad_norm_" and args and isinstance(args[0], ParamIter):
-        objects.consume(reader, args[0], node, "clip")
+        elements.consume(reader, args[0], node, "clip")
     if name == "scale" and args:
         return args[0]
     return UNKNOWN

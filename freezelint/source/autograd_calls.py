@@ -1,0 +1,185 @@
+"""Calls that ask autograd itself: grad modes, checkpoint, autograd.grad and backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libcst as cst
+
+from freezelint.gradient_map import Cause, Cut
+from freezelint.source import elements, library, objects, training
+from freezelint.source.reader import Reader
+from freezelint.source.story import Checkpointed, GradRead, Mode, ModeChange
+from freezelint.source.values import (
+    FALSE,
+    NONE,
+    UNKNOWN,
+    Const,
+    Func,
+    Instance,
+    Manager,
+    Option,
+    Param,
+    ParamIter,
+    Seq,
+    Tensor,
+    Value,
+    modules_in,
+    parameters_of,
+    tensors_in,
+)
+
+
+def grad_context(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    kind, flag = library.GRAD_CONTEXTS[name]
+    given = args[0] if args else kwargs.get("mode")
+    if isinstance(given, Func):  # no_grad()(f) and @no_grad: the function in that mode
+        return given
+    if kind == "set_grad_enabled":
+        flag = bool(given.value) if isinstance(given, Const) else None
+    elif kind == "inference_mode" and given == FALSE:
+        flag = True
+    text = reader.frame.file.code(node)
+    if kind == "set_grad_enabled" and not in_with(reader, node):
+        mode = Mode(flag, "global", reader.spot(node), text)
+        reader.emit(ModeChange, node, mode, "switch")
+        reader.set_mode(mode)
+    return Manager(kind, flag, reader.spot(node), text)
+
+
+def in_with(reader: Reader, node: cst.CSTNode) -> bool:
+    return id(node) in with_items(reader)
+
+
+def with_items(reader: Reader) -> set[int]:
+    """The expressions of a file that stand in a `with` or as a decorator, found once a file."""
+    file: Any = reader.frame.file
+    if not hasattr(file, "with_items"):
+        found: set[int] = set()
+
+        class Finder(cst.CSTVisitor):
+            def visit_WithItem(self, node: cst.WithItem) -> None:
+                found.add(id(node.item))
+
+            def visit_Decorator(self, node: cst.Decorator) -> None:
+                found.add(id(node.decorator))
+
+        file.tree.visit(Finder())
+        file.with_items = found
+    items: set[int] = file.with_items
+    return items
+
+
+def checkpoint(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    """torch.utils.checkpoint: the call it wraps; the reentrant kind gives no gradient unless an input asks for one."""
+    from freezelint.source.calls import call as call_value
+
+    sequential = name.endswith("sequential")
+    function = args[0] if args else kwargs.get("function", kwargs.get("functions", UNKNOWN))
+    inputs = args[2:] if sequential else args[1:]
+    if sequential and "input" in kwargs:
+        inputs = [kwargs["input"]]
+    given = kwargs.get("use_reentrant")
+    reentrant = True if given is None else (bool(given.value) if isinstance(given, Const) else None)
+    if isinstance(given, Option):
+        reentrant = None
+    if given == NONE:
+        reentrant = True
+    fed = carries_gradient(reader, inputs)
+    if sequential and isinstance(function, (Seq, Instance)):
+        result: Value = inputs[0] if inputs else UNKNOWN
+        steps = function.items if isinstance(function, Seq) else (function.children or [function])
+        for step in steps:
+            result = call_value(reader, step, [result], {}, node)
+    else:
+        result = call_value(reader, function, list(inputs), {}, node)
+    params = [p for m in called_modules(function) for p in parameters_of(m)]
+    if reentrant and fed is False:
+        cut = Cut(Cause.REENTRANT_CHECKPOINT, reader.spot(node), f"`{reader.frame.file.code(node)[:60]}`")
+        held = tensors_in(result)
+        if held:
+            result = reader.tensor("checkpoint", held, node, cut)
+    elif reentrant and fed is None and tensors_in(result):
+        result = reader.tensor("checkpoint", tensors_in(result), node, sure=False)
+    event_node = node if isinstance(node, cst.Call) else None
+    reader.emit(Checkpointed, node, function, list(inputs), reentrant, params, fed is not False, event_node)
+    return result
+
+
+def called_modules(function: Value) -> list[Instance]:
+    found = modules_in(function)
+    if isinstance(function, Func) and isinstance(function.owner, Instance):
+        found.append(function.owner)
+    return found
+
+
+def carries_gradient(reader: Reader, values: list[Value]) -> bool | None:
+    """Whether any of these tensors requires grad: True, False, or None where it cannot be told."""
+    answer: bool | None = False
+    for value in values:
+        held = tensors_in(value)
+        if not held and type(value) is Value:
+            answer = None
+        for tensor in held:
+            found = requires_grad(reader, tensor)
+            if found:
+                return True
+            if found is None:
+                answer = None
+    return answer
+
+
+def requires_grad(reader: Reader, tensor: Value) -> bool | None:
+    if isinstance(tensor, Param):
+        return objects.state_now(reader, tensor)
+    start = reader.node_of(tensor)
+    if start is None:
+        return None
+    answer: bool | None = False
+    live = reader.map.reached([start])
+    sure = reader.map.surely_reached([start])
+    for i in live:
+        node = reader.map.nodes[i]
+        param = reader.story.of_node.get(i)
+        asks = objects.state_now(reader, param) if param is not None else node.trainable
+        if node.kind.value in ("parameter", "input") and asks is not False and asks is not None and i in sure:
+            return True
+        if asks or (asks is None and (param is not None or node.kind.value == "unknown")):
+            answer = None
+    if isinstance(tensor, Tensor) and tensor.leaf:
+        return True
+    return answer
+
+
+def autograd_grad(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    outputs = args[0] if args else kwargs.get("outputs", UNKNOWN)
+    inputs = args[1] if len(args) > 1 else kwargs.get("inputs", UNKNOWN)
+    for tensor in tensors_in(inputs) or [inputs]:
+        reader.emit(GradRead, node, tensor, reader.node_of(tensor))
+    if isinstance(inputs, ParamIter):
+        elements.consume(reader, inputs, node, "autograd.grad")
+    if kwargs.get("create_graph", FALSE) == FALSE:
+        training.backward(reader, outputs, node, "autograd.grad")
+    made = reader.tensor("gradient", [*tensors_in(outputs), *tensors_in(inputs)], node)
+    return Seq([made], True, "tuple")
+
+
+def autograd_backward(
+    reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    for tensor in tensors_in(args[0]) if args else []:
+        training.backward(reader, tensor, node, "autograd.backward")
+    return UNKNOWN
+
+
+def context_method(
+    reader: Reader, owner: Manager, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
+) -> Value:
+    if name == "__enter__" and owner.kind != "autocast":
+        mode = Mode(owner.flag, "global", reader.spot(node), reader.frame.file.code(node))
+        reader.set_mode(mode)
+    elif name == "__exit__":
+        reader.set_mode(Mode())
+    elif name == "__call__" and args:
+        return args[0]
+    return UNKNOWN
