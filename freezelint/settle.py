@@ -193,7 +193,7 @@ def _after_run(found: list[Finding], result: RunResult, outcome: Outcome, check:
         seen = check.keep([*ask(checks, facts), *(in_run(one, facts) for one in ask(checks, facts.map, facts))])
         found = merge(_paired(found, seen), seen)
     if result.facts:
-        found = [_settled(finding, result.facts) if id(finding) in open_before else finding for finding in found]
+        found = [settled(finding, result.facts) if id(finding) in open_before else finding for finding in found]
     outcome.refuted = sum(finding.refuted for finding in found)
     if not check.settings.show_refuted:
         found = [finding for finding in found if not finding.refuted]
@@ -220,7 +220,7 @@ def _unseen(finding: Finding) -> bool:
     return not any(item.witness == "run" for item in finding.evidence)
 
 
-def _settled(finding: Finding, runs: Sequence[Facts]) -> Finding:
+def settled(finding: Finding, runs: Sequence[Facts]) -> Finding:
     """A finding that no run made: refuted where its line ran without the harm, else unsettled with the reason."""
     raised_by = book.witnesses(finding.code)
     if finding.claim is None or not _unseen(finding) or "run" not in raised_by:

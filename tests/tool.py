@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -35,16 +36,18 @@ class Result:
 
 def freezelint(*arguments: str | Path, stdin: bytes = b"") -> Result:
     """Exit code and output of one command in the working folder."""
-    out, err = io.BytesIO(), io.StringIO()
+    out = io.BytesIO()
     code = 0
     stdout = io.TextIOWrapper(out, encoding="utf-8", newline="")
-    with _process(["freezelint", *map(str, arguments)], stdin), redirect_stdout(stdout), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        stdout.flush()
-    return Result(code, out.getvalue(), err.getvalue())
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as err:  # a real file: children inherit it
+        with _process(["freezelint", *map(str, arguments)], stdin), redirect_stdout(stdout), redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+            stdout.flush()
+        err.seek(0)
+        return Result(code, out.getvalue(), err.read())
 
 
 @contextmanager
