@@ -43,16 +43,18 @@ def through_the_other_network(event: Backward, story: Story) -> Iterator[Finding
 
 def settled(story: Story) -> bool:
     """Whether everything that could use these gradients is in sight."""
-    toggled = any(event.name in ("toggle_optimizer", "toggled_optimizer") for event in story.of(Called))
+    toggled = any("toggle" in event.name and "optimizer" in event.name for event in story.of(Called))
     known = all(one.known for one in story.optimizers) and len(story.optimizers) > 1
     return known and not toggled and not story.incomplete and not any(e.node is None for e in story.of(GradRead))
 
 
 def later(story: Story, event: Backward) -> list[Step | ZeroGrad | Backward]:
-    """What happens to gradients after a backward pass, in order."""
+    """What happens to gradients after a backward pass, in order; the end of a loop leads to its start."""
+    loops = {loop for loop, _ in event.context.loops}
+    again = [one for one in story.events[: event.seq] if loops & {loop for loop, _ in one.context.loops}]
     return [
         one
-        for one in story.events[event.seq + 1 :]
+        for one in (*story.events[event.seq + 1 :], *again)
         if isinstance(one, (Step, ZeroGrad, Backward)) and not event.context.excludes(one.context)
     ]
 
@@ -95,9 +97,7 @@ def before(story: Story, event: Backward, other: Optimizer, stepped: list[Optimi
     return not trained & story.map.behind(operations)
 
 
-def told(
-    story: Story, event: Backward, other: Optimizer, stepped: list[Optimizer], outcome: str
-) -> Iterator[Finding]:
+def told(story: Story, event: Backward, other: Optimizer, stepped: list[Optimizer], outcome: str) -> Iterator[Finding]:
     """The first call of the stepped network on what the other one gave."""
     trained = [param for one in stepped for param in one.params]
     ours = {param.node for param in other.params}

@@ -214,6 +214,8 @@ def other(reader: Reader, owner: Instance, name: str, args: Args, kwargs: Kwargs
         return UNKNOWN
     if name == "optimizers":
         return training.lightning_optimizers(reader, owner)
+    if "toggle" in name and "optimizer" in name:
+        reader.emit(Called, node, name, owner, args, kwargs, UNKNOWN)
     if name in ("log", "log_dict", "save_hyperparameters", "print", "toggle_optimizer", "untoggle_optimizer"):
         if name == "save_hyperparameters":
             reader.put(owner.attrs, "hparams", Option())

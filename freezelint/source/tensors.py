@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import autograd_calls, library, objects, training
+from freezelint.source import autograd_calls, library, objects, training, writes
 from freezelint.source.reader import Reader
 from freezelint.source.story import GradRead, TensorFlag
 from freezelint.source.values import FALSE, UNKNOWN, Const, Data, Param, Seq, Tensor, Value, hides
@@ -28,6 +28,8 @@ def method(
         return UNKNOWN
     if name in library.FRESH:
         return reader.input(name, node)
+    if name.endswith("_") and not name.startswith("_"):
+        writes.note(reader, owner, name, node)
     cut = cut_of(reader, name, node)
     sources = [owner, *args, *kwargs.values()]
     if name in PAIRS and cut is None:

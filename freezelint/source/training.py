@@ -114,8 +114,8 @@ def optimizer_method(
     return UNKNOWN
 
 
-def backward(reader: Reader, value: Value, node: cst.CSTNode, via: str) -> None:
-    """Backward from a loss: a loss node on the map, and what it reaches at this moment."""
+def backward(reader: Reader, value: Value, node: cst.CSTNode, via: str, inputs: Value | None = None) -> None:
+    """Backward from a loss: a loss node on the map, and what it reaches at this moment (only `inputs`, if given)."""
     held = tensors_in(value)
     if not held:
         reader.emit(Backward, node, value, None, via)
@@ -131,6 +131,10 @@ def backward(reader: Reader, value: Value, node: cst.CSTNode, via: str) -> None:
         if param is not None:
             state = objects.state_now(reader, param)
             reader.map.nodes[i].trainable = state
+    wanted = inputs.items if isinstance(inputs, (Seq, ParamIter)) else None
+    if wanted is not None and (named := elements.params_in(wanted)):
+        others = {i for i in reached if i in reader.story.of_node} - {param.node for param in named}
+        reached = {i for i in reached if i not in others and reader.map.nodes[i].kind is not Kind.INPUT}
     reader.emit(Backward, node, value, loss, via, frozenset(reached))
 
 
