@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from freezelint.source import library, objects
+from freezelint.source import library, objects, writes
 from freezelint.source.project import dotted
 from freezelint.source.reader import Reader
 from freezelint.source.story import AttributeSet, Consumed, Replaced
@@ -52,6 +52,7 @@ def set_item(reader: Reader, owner: Value, node: cst.Subscript, value: Value) ->
             owner.items.append(value)
             owner.open = True
     elif isinstance(owner, Tensor):
+        writes.note(reader, owner, "item", node)
         updated = reader.tensor("set item", [owner, value], node)
         owner.node = updated.node
     elif isinstance(owner, Instance):
@@ -117,7 +118,8 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
         rest = [owner.rest] if owner.rest is not None else []
         if isinstance(key, Const):
             return owner.rest or UNKNOWN
-        return reader.join([*owner.items.values(), *rest] or [UNKNOWN])
+        found: Value = reader.join([*owner.items.values(), *rest] or [UNKNOWN])
+        return found
     if isinstance(owner, Instance):
         return _child(reader, owner, key, node, sliced=sliced)
     if isinstance(owner, Loader):
