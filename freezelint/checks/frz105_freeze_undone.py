@@ -1,25 +1,226 @@
-"""FRZ105: the freeze of something is undone before training."""
+"""FRZ105: the freeze of something is undone, replaced or inverted before training."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+
+import libcst as cst
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
+from freezelint.source import freezes, polarity
+from freezelint.source.flags import code, held, loop_around, scope
+from freezelint.source.freezes import Setting
+from freezelint.source.story import AttributeSet, Called, Event, GradFlag, ModuleCall, Rebound, Replaced, Story
+from freezelint.source.values import Instance, Param, direct_children, parameters_of, submodules
 
 RULE = Rule(
     code="FRZ105",
     name="freeze-undone",
-    message="the freeze of `{target}` is undone before training",
+    message="the freeze of `{target}` is undone before training: {how}",
+    fix="move the freeze behind this line",
     claim=ClaimKind.STILL_TRAINS,
 )
-
 HOW = {
     "set back": "`requires_grad` is set back to True",
     "drawn anew": "its loaded weights are drawn anew",
     "inverted": "it is told to train where it says freeze",
 }
+TURN = "turn the flag"
+INVERTED = "`{text}` is inverted: `{flag}` asks for {one} and gives {other}"
+COMMENTED = "the line says freeze and sets `requires_grad` to True: nothing is frozen"
+FREEZES = re.compile(r"\b(freez(e|es|ing)|frozen|froze)\b", re.IGNORECASE)
+OTHERWISE = re.compile(
+    r"un-?_?fr[eo]|except|\bbut\b|\bonly\b|\bnot\b|n't|\blast\b|\brest\b|other|train|until|after|\bif\b", re.I
+)
+DRAWN = ("reset_parameters", "_reset_parameters", "init_weights", "_init_weights", "reset")
+
+
+@RULE.on(Story)
+def set_back(story: Story) -> Iterator[Finding]:
+    """A later line sets the flag of everything that was frozen, and more, back to True."""
+    lines = freezes.settings(story)
+    for i, line in enumerate(lines):
+        frozen = next((one for one in reversed(lines[:i]) if one.flag is False and covers(line, one, story)), None)
+        if line.flag is not True or frozen is None:
+            continue
+        if any(freezes.trains_after(story, line.last, param) for param in frozen.params.values()):
+            yield undone(line.last, frozen, HOW["set back"], story)
+
+
+def covers(line: Setting, frozen: Setting, story: Story) -> bool:
+    """Whether `line` surely reopens all that `frozen` closed, by mistake: before training, under no condition."""
+    start, end = frozen.last, line.last
+    if not frozen.params.keys() <= line.params.keys() or not line.sure_of(frozen) or line.first.seq < start.seq:
+        return False
+    if not freezes.together(story, start, end) or freezes.trained_between(story, start, end):
+        return False
+    return len(line.params) > len(frozen.params) or not freezes.used_between(story, start, end)
+
+
+def undone(event: Event, frozen: Setting, how: str, story: Story) -> Finding:
+    target = name_of(frozen, story)
+    return RULE.report(
+        event.spot, related=((frozen.first.spot, "frozen here"),), subject=target, target=target, how=how
+    )
+
+
+def name_of(frozen: Setting, story: Story) -> str:
+    """What was frozen, as the source calls it."""
+    if isinstance(frozen.first.target, Instance) and frozen.first.target.name:
+        return frozen.first.target.name
+    keys = frozen.params.keys()
+    exact = (m for m in story.modules if m.name and {id(p) for p in parameters_of(m)} == keys)
+    module = next(exact, None)
+    param = next(iter(frozen.params.values()))
+    return module.name if module else param.label or param.name
+
+
+@RULE.on(Replaced)
+def replaced(event: Replaced, story: Story) -> Iterator[Finding]:
+    """What was frozen on its own is replaced by something that trains."""
+    if isinstance(event.old, Instance) and isinstance(event.new, Instance):
+        old, new = parameters_of(event.old), parameters_of(event.new)
+        yield from exchanged(event, old, new, "another module takes its place", story)
+    elif isinstance(event.old, Param) and isinstance(event.new, Param) and isinstance(event.owner, Instance):
+        derived = isinstance(event.spot.node, cst.Attribute) and made_from(event)
+        if derived and event.new.born:
+            owned = list(event.owner.params.values())
+            yield from exchanged(
+                event, [event.old, *owned], [event.new], "a fresh parameter requires grad again", story
+            )
+
+
+def made_from(event: Replaced) -> bool:
+    """Whether the new parameter is made from the one it replaces."""
+    return line_of(event).count(event.spot.text) > 1
+
+
+@RULE.on(Rebound)
+def rebound(event: Rebound, story: Story) -> Iterator[Finding]:
+    """The name of a frozen module is given to a new one of the same kind, and the frozen one is used nowhere."""
+    old, new = event.old, event.new
+    same = old.is_module and (old.cls, old.external) == (new.cls, new.external) and new.spot != old.spot
+    if not same or event.old in submodules(new):
+        return
+    used = any(one.module is old for one in story.of(ModuleCall))
+    if not used and not any(old in direct_children(module) for module in story.modules):
+        how = "the name now holds another module"
+        yield from exchanged(event, parameters_of(old), parameters_of(new), how, story)
+
+
+def exchanged(
+    event: Replaced | Rebound, old: list[Param], new: list[Param], how: str, story: Story
+) -> Iterator[Finding]:
+    keys = {id(param) for param in old}
+    for frozen in freezes.settings(story):
+        if frozen.flag is not False or frozen.last.seq > event.seq or not frozen.params.keys() <= keys:
+            continue
+        sure = frozen.first.context.implies(event.context) or event.context.implies(frozen.first.context)
+        if not sure or not freezes.together(story, frozen.last, event):
+            continue
+        if freezes.used_between(story, frozen.last, event) or not new:
+            continue
+        if all(freezes.trains_after(story, event, param) for param in new):
+            yield undone(event, frozen, how, story)
+            return
+
+
+@RULE.on(Called)
+def rewritten(event: Called, story: Story) -> Iterator[Finding]:
+    """`weight_norm` on a frozen layer; `reset_parameters()` on frozen weights that were loaded."""
+    layer = event.args[0] if event.args else None
+    if event.name == "torch.nn.utils.weight_norm" and isinstance(layer, Instance):
+        weight = layer.params.get("weight")
+        frozen = weight and freeze_of(story, weight, event)
+        if frozen:
+            yield undone(event, frozen, "`weight_norm` puts two parameters that train in its place", story)
+    elif event.name in DRAWN and isinstance(event.owner, Instance):
+        own = list(event.owner.params.values())
+        frozen = next((found for param in own if (found := freeze_of(story, param, event))), None)
+        if frozen and freezes.given(story, event.owner, event) and not freezes.loaded_after(story, event.owner, event):
+            yield undone(freezes.outermost(story, event), frozen, HOW["drawn anew"], story)
+
+
+def freeze_of(story: Story, param: Param, event: Event) -> Setting | None:
+    """The line that had frozen a parameter when an event, before training, happens."""
+    if story.flag_at(param, event) is not False:
+        return None
+    found = [
+        s for s in freezes.settings(story) if s.flag is False and id(param) in s.params and s.first.seq < event.seq
+    ]
+    if not found or freezes.trained_between(story, found[-1].last, event):
+        return None
+    return found[-1] if story.trains and freezes.together(story, found[-1].last, event) else None
+
+
+@RULE.on(GradFlag)
+def inverted(event: GradFlag, _story: Story) -> Iterator[Finding]:
+    """`freeze=` fed with a flag that asks for training."""
+    node = event.spot.node
+    if event.via != "freeze=" or not isinstance(node, cst.Call):
+        return
+    given = [
+        arg for i, arg in enumerate(node.args) if (arg.keyword.value if arg.keyword else str(i)) in ("freeze", "1")
+    ]
+    if given and polarity.says(given[0].value) is True:
+        yield turned(event, "freeze=", code(event, given[0].value), "training", "a freeze")
+
+
+@RULE.on(AttributeSet)
+def inverted_flag(event: AttributeSet, _story: Story) -> Iterator[Finding]:
+    """`p.requires_grad = freeze`."""
+    if event.name != "requires_grad" or event.value_node is None:
+        return
+    known = held(event.target) and all(isinstance(target, Param) for target in held(event.target))
+    if known and polarity.says(event.value_node) is False:
+        yield turned(event, "requires_grad = ", code(event, event.value_node), "a freeze", "training")
+
+
+def turned(event: Event, head: str, flag: str, one: str, other: str) -> Finding:
+    return RULE.report(
+        event.spot, subject=flag, message=INVERTED, fix=TURN, text=head + flag, flag=flag, one=one, other=other
+    )
+
+
+@RULE.on(Story)
+def said_otherwise(story: Story) -> Iterator[Finding]:
+    """A comment or function that says freeze, over a line that sets True what is True already."""
+    for line in freezes.settings(story):
+        event = line.first
+        literal = re.search(r"requires_grad(\s*=\s*True\b|_\((True)?\))", line_of(event))
+        untouched = all(
+            param.born and not any(s < event.seq for s, *_ in param.flags) for param in line.params.values()
+        )
+        if line.flag is True and literal and line.params and untouched and says_freeze(event):
+            yield RULE.report(event.spot, subject=name_of(line, story), message=COMMENTED, fix=TURN)
+
+
+def line_of(event: Event) -> str:
+    return event.spot.file.text.splitlines()[event.spot.locate().line - 1]
+
+
+def says_freeze(event: Event) -> bool:
+    """The comment right above the line or its loop, or the name of the function that does nothing else."""
+    lines = event.spot.file.text.splitlines()
+    here = event.spot.locate().line
+    loop = loop_around(scope(event), event.spot.node)
+    first = freezes.line_of(event, loop) if loop is not None else here
+    comments = [text.partition("#")[2] for text in lines[first - 1 : here]]
+    above = first - 2
+    while above >= 0 and lines[above].strip().startswith("#"):
+        comments.append(lines[above].strip().lstrip("# "))
+        above -= 1
+    text = " ".join(comments)
+    if FREEZES.search(text) and not OTHERWISE.search(text):
+        return True
+    function = event.context.calls[-1] if event.context.calls else None
+    if function is None or not re.match(r"_?freeze(_|$)", function.name) or OTHERWISE.search(function.name):
+        return False
+    body = function.file.code(function.node)
+    return not re.search(r"False|freeze\w*\(.*\n(.|\n)*freeze\w*\(|\bnot\b", body)
 
 
 @RULE.on(Facts)

@@ -11,13 +11,14 @@ from freezelint.source import arithmetic, calls, elements, objects
 from freezelint.source.expressions import evaluate, iterate, truth
 from freezelint.source.project import class_info, dotted, imported
 from freezelint.source.reader import Reader
-from freezelint.source.story import Autocast, Mode, Statement
+from freezelint.source.story import Autocast, Mode, Rebound, Statement
 from freezelint.source.values import (
     UNKNOWN,
     Cls,
     Const,
     Func,
     Instance,
+    Param,
     Manager,
     Partial,
     Seq,
@@ -79,7 +80,7 @@ def augmented(reader: Reader, node: cst.AugAssign) -> str | None:
 def bind(reader: Reader, target: cst.CSTNode, value: Value, value_node: cst.BaseExpression | None = None) -> None:
     """Assign a value to a name, attribute, element or pattern of them."""
     if isinstance(target, cst.Name):
-        bind_name(reader, target.value, value)
+        bind_name(reader, target.value, value, target)
     elif isinstance(target, cst.Attribute):
         owner = evaluate(reader, target.value)
         objects.set_attribute(reader, owner, target.attr.value, value, target, value_node)
@@ -91,12 +92,17 @@ def bind(reader: Reader, target: cst.CSTNode, value: Value, value_node: cst.Base
         bind(reader, target.value, value, value_node)
 
 
-def bind_name(reader: Reader, name: str, value: Value) -> None:
+def bind_name(reader: Reader, name: str, value: Value, node: cst.CSTNode | None = None) -> None:
     frame = reader.frame.nonlocals.get(name, reader.frame)
+    old = frame.env.get(name)
+    if isinstance(old, Instance) and isinstance(value, Instance) and old is not value and node is not None:
+        reader.emit(Rebound, node, name, old, value)
     if isinstance(value, Instance) and not value.name:
         value.name = name
     if isinstance(value, objects.NAMED) and not value.name:
         value.name = name
+    if isinstance(value, Param) and value.owner is None and value.label == "parameter":
+        value.label = name
     reader.put(frame.env, name, value)
 
 

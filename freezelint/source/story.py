@@ -198,6 +198,23 @@ class Loaded(Event):
 
 
 @dataclass(eq=False, slots=True)
+class Written(Event):
+    """The values of a parameter written in place: `how` is the method, or `item` for an assignment to elements."""
+
+    param: Param
+    how: str
+
+
+@dataclass(eq=False, slots=True)
+class Rebound(Event):
+    """A name that held a module holds another."""
+
+    name: str
+    old: Instance
+    new: Instance
+
+
+@dataclass(eq=False, slots=True)
 class Consumed(Event):
     """An iterator of parameters used up; `before` is the use that had emptied it already."""
 

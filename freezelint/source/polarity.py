@@ -1,0 +1,34 @@
+"""What a flag is called: a name that says train, or one that says freeze."""
+
+from __future__ import annotations
+
+import re
+
+import libcst as cst
+
+TRAIN = frozenset(
+    "train trainable trained update updated updatable finetune finetuned tune tuned tunable learn learned learnable "
+    "unfreeze unfrozen grad grads gradient gradients optimize".split()
+)
+FREEZE = frozenset("freeze freezes frozen fix fixed static".split())
+MUDDLED = frozenset(
+    "no not non never only without disable skip after before epoch epochs from until at iters steps step stop start "
+    "num n layers layer pretrained data set split loader batch mode if pre fn func function ratio rate p bn norm max "
+    "min".split()
+)
+
+
+def says(node: cst.BaseExpression) -> bool | None:
+    """True: the expression asks for training; False: for a freeze; None: nobody can tell from its name."""
+    if isinstance(node, cst.UnaryOperation) and isinstance(node.operator, cst.Not):
+        inner = says(node.expression)
+        return None if inner is None else not inner
+    name = node.value if isinstance(node, cst.Name) else node.attr.value if isinstance(node, cst.Attribute) else ""
+    if isinstance(node, cst.Subscript) and len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
+        key = node.slice[0].slice.value
+        name = key.raw_value if isinstance(key, cst.SimpleString) else ""
+    words = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
+    trains, freezes = words & TRAIN, words & FREEZE
+    if words & MUDDLED or bool(trains) == bool(freezes):
+        return None
+    return bool(trains)
