@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
-from freezelint.source.late import added_after, forgotten_group, seen_from, unfrozen_after
-from freezelint.source.left_out import LeftOut, fixed, groups_left_out, largest, listed, names_of, root_of
-from freezelint.source.story import Backward, OptimizerBuilt, Story
-from freezelint.source.values import parameters_of
+from freezelint.source.late import added_after, forgotten_group, missing, seen_from, unfrozen_after
+from freezelint.source.left_out import LeftOut, groups_left_out, largest, listed, names_of, root_of
+from freezelint.source.story import AttributeSet, Backward, OptimizerBuilt, Story
+from freezelint.source.values import Param, parameters_of
 
 RULE = Rule(
     code="FRZ309",
     name="missing-from-optimizer",
-    message="{target} gets gradients, but no optimizer holds it: it never moves",
+    message="no optimizer holds {target}: the gradients are computed, and no step uses them",
     claim=ClaimKind.NOT_STEPPED,
 )
-LATE = "{target} comes after the optimizer took its parameters: it gets gradients and never moves"
-UNFROZEN = "{target} is set to train after the optimizer took its parameters: it gets gradients and never moves"
-GROUP = "this group reaches no optimizer: {target} gets gradients and never moves"
+LATE = "the optimizer was built before {target} came: the gradients are computed, and no step uses them"
+UNFROZEN = "the optimizer was built before {target} was set to train: the gradients are computed, and no step uses them"
+GROUP = "this group reaches no optimizer: the gradients of {target} are computed, and no step uses them"
 TAKEN = "the optimizer takes its parameters here"
 
 
@@ -32,11 +32,13 @@ def left_out(story: Story) -> Iterator[Finding]:
             continue
         subject = group.names.replace("`", "")
         late = added_after(story, group.params, built)
+        if isinstance(late, AttributeSet) and isinstance(late.old, Param) and isinstance(late.value, Param):
+            continue  # a parameter replaced by hand: told as such
         if late is not None:
             place = seen_from(story, late, built)
             related = ((built.spot, TAKEN),)
             yield RULE.report(place, target=group.names, subject=subject, message=LATE, related=related)
-        elif not _meant(story, group):
+        elif missing(story, group):
             forgotten = forgotten_group(story, group.params)
             if forgotten is not None and forgotten.spot is not None:
                 related = ((built.spot, TAKEN),)
@@ -60,11 +62,6 @@ def unfrozen(story: Story) -> Iterator[Finding]:
             message=UNFROZEN,
             related=((built.spot, TAKEN),),
         )
-
-
-def _meant(story: Story, group: LeftOut) -> bool:
-    """Whether they are left out on purpose: a target, a loaded network below a new head, one held in eval mode."""
-    return group.target or fixed(story, group)
 
 
 def _optimizer(story: Story, group: LeftOut) -> OptimizerBuilt | None:

@@ -8,6 +8,7 @@ from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
 from freezelint.source.edits import freeze_before
+from freezelint.source.late import came_late, missing
 from freezelint.source.left_out import LeftOut, groups_left_out, root_of, use_of
 from freezelint.source.story import OptimizerBuilt, Story
 from freezelint.source.values import parameters_of
@@ -28,6 +29,8 @@ def left_out_of_the_optimizer(story: Story) -> Iterator[Finding]:
     for group in groups_left_out(story):
         if group.target or not any(param.owner and param.owner.pretrained for param in group.params):
             continue
+        if missing(story, group) or came_late(story, group):
+            continue  # forgotten, not left alone on purpose: told as such
         subject = group.names.replace("`", "")
         built = optimizer_of(story, group)
         place = use_of(story, group) if group.upstream and not group.inside else None

@@ -94,7 +94,9 @@ def _set_child(reader: Reader, owner: Instance, key: Value, value: Value, node: 
             owner.children.append(value)
 
 
-def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode, *, sliced: bool) -> Value:
+def get_item(
+    reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode, *, sliced: bool | slice
+) -> Value:
     if isinstance(owner, Union):
         joined: Value = reader.join(
             [get_item(reader, option, index, node, sliced=sliced) for option in owner.options if option != NONE]
@@ -110,7 +112,7 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
         return Data(owner.node, owner.spot, owner.name)
     if isinstance(owner, Seq):
         if sliced:
-            return Seq(list(owner.items), True, owner.kind, owner.spot)
+            return _slice(owner, sliced)
         return _element(reader, owner.items, key, owner.open)
     if isinstance(owner, Dict):
         if isinstance(key, Const) and key.value in owner.items:
@@ -127,6 +129,14 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
     return UNKNOWN
 
 
+def _slice(owner: Seq, bounds: bool | slice) -> Seq:
+    """`items[a:b]`: exact where the bounds and every item are known."""
+    whole = any(param.many for param in params_in(owner.items) or ())
+    if isinstance(bounds, slice) and not owner.open and not owner.some and not whole:
+        return Seq(owner.items[bounds], False, owner.kind, owner.spot)
+    return Seq(list(owner.items), True, owner.kind, owner.spot, some=True)
+
+
 def _element(reader: Reader, items: Sequence[Value], key: Value, open_: bool) -> Value:
     number = key.value if isinstance(key, Const) and type(key.value) is int else None
     if number is not None and -len(items) <= number < len(items):
@@ -137,7 +147,7 @@ def _element(reader: Reader, items: Sequence[Value], key: Value, open_: bool) ->
     return joined
 
 
-def _child(reader: Reader, owner: Instance, key: Value, node: cst.CSTNode, *, sliced: bool) -> Value:
+def _child(reader: Reader, owner: Instance, key: Value, node: cst.CSTNode, *, sliced: bool | slice) -> Value:
     if owner.cls is not None:
         if owner.cls.method("__getitem__"):
             if not owner.is_module:
@@ -157,6 +167,10 @@ def _child(reader: Reader, owner: Instance, key: Value, node: cst.CSTNode, *, sl
         part.children, part.norm, part.params = owner.children, owner.norm, owner.params
         part.part_of = owner if owner.opaque else None
         part.pretrained = owner.pretrained
+        if isinstance(sliced, slice) and owner.children and not owner.opaque:
+            part.children = owner.children[sliced]
+        else:
+            part.some = True
         return part
     return UNKNOWN
 
@@ -323,4 +337,4 @@ def parameter_iterator(reader: Reader, module: Instance, node: cst.CSTNode, *, n
             for p in items
             if isinstance(p, Param)
         ]
-    return ParamIter(items, named=named, spot=reader.spot(node), owner=module)
+    return ParamIter(items, named=named, spot=reader.spot(node), owner=module, some=module.some)

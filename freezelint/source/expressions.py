@@ -31,6 +31,7 @@ from freezelint.source.values import (
     Optimizer,
     Option,
     Param,
+    ParamIter,
     Seq,
     Tensor,
     Union,
@@ -38,6 +39,7 @@ from freezelint.source.values import (
 )
 
 UNROLL = 24
+UNROLL_PARAMETERS = 200
 
 
 def evaluate(reader: Reader, node: cst.CSTNode | None) -> Value:
@@ -154,15 +156,17 @@ def dictionary(reader: Reader, node: cst.Dict) -> Value:
 def subscript(reader: Reader, node: cst.Subscript) -> Value:
     owner = evaluate(reader, node.value)
     index: list[Value] = []
+    sliced: bool | slice = False
     for element in node.slice:
         if isinstance(element.slice, cst.Index):
             index.append(evaluate(reader, element.slice.value))
         elif isinstance(element.slice, cst.Slice):
-            for bound in (element.slice.lower, element.slice.upper, element.slice.step):
-                if bound is not None:
-                    evaluate(reader, bound)
+            ends = (element.slice.lower, element.slice.upper, element.slice.step)
+            bounds = [NONE if bound is None else evaluate(reader, bound) for bound in ends]
             index.append(UNKNOWN)
-    sliced = len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Slice)
+            known = [b.value for b in bounds if isinstance(b, Const) and (b.value is None or type(b.value) is int)]
+            sliced = slice(*known) if len(known) == 3 else True
+    sliced = sliced if len(node.slice) == 1 else False
     return elements.get_item(reader, owner, index, node, sliced=sliced)
 
 
@@ -282,8 +286,11 @@ def bind_target(reader: Reader, target: cst.CSTNode, item: Value) -> None:
 def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value], bool]:
     """(the elements a loop gives, whether these are all of them)."""
     items, exact = elements.iterate(reader, value, node)
-    if len(items) > UNROLL:
-        return items[:UNROLL], False
+    whole = isinstance(value, ParamIter) or any(isinstance(item, Instance) and item.is_module for item in items[:4])
+    most = UNROLL_PARAMETERS if whole else UNROLL
+    if len(items) > most:
+        reader.story.incomplete = reader.story.incomplete or whole
+        return items[:most], False
     return items, exact
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
-from freezelint.source.left_out import held
+from freezelint.source.left_out import FIXED, LeftOut, held
 from freezelint.source.story import (
     AttributeSet,
     Backward,
     Built,
     Event,
     GradFlag,
+    Loaded,
     OptimizerBuilt,
     Replaced,
     Spot,
     Step,
     Story,
 )
-from freezelint.source.values import Dict, Param, ParamIter, Seq, Value, modules_in, options, parameters_of
+from freezelint.source.values import Dict, Instance, Param, ParamIter, Seq, Value, modules_in, options, parameters_of
 
 
 def added_after(story: Story, params: Iterable[Param], built: OptimizerBuilt) -> Event | None:
@@ -30,6 +32,46 @@ def added_after(story: Story, params: Iterable[Param], built: OptimizerBuilt) ->
             found.append(event)
     placed = [event for event in found if not isinstance(event, Built)]
     return next(iter([*placed, *found]), None)
+
+
+def came_late(story: Story, group: LeftOut) -> bool:
+    """Whether they were put into the model after the optimizers had taken theirs."""
+    return any(added_after(story, group.params, built) is not None for built in story.of(OptimizerBuilt)[-1:])
+
+
+def missing(story: Story, group: LeftOut) -> bool:
+    """Whether parameters that no optimizer holds were forgotten: not targets, not loaded and left alone on purpose."""
+    if group.target or FIXED.search(group.names):
+        return False
+    if group.modules and all(module.modes and module.modes[-1][1] is False for module in group.modules):
+        return False
+    if group.inside and not group.upstream and _probes(story, group):
+        return False
+    loaded = any(param.owner and param.owner.pretrained for param in group.params)
+    return not loaded or (group.inside and group.upstream and _loaded_in_part(story, group))
+
+
+HEAD = re.compile(r"head|classif|^fc\d*$|probe|linear|logit|^out|output|predict|final|last|^cls", re.IGNORECASE)
+
+
+def _probes(story: Story, group: LeftOut) -> bool:
+    """Whether only a head is optimised, on top of everything else: a way to train, told as waste elsewhere."""
+    named = [name for one in story.optimizers for module in one.of for name in (module.name,)]
+    named += [owner.name for one in story.optimizers for param in one.params if (owner := param.owner) is not None]
+    return bool(named) and all(HEAD.search(name) for name in named)
+
+
+def _loaded_in_part(story: Story, group: LeftOut) -> bool:
+    """Whether the only weights came from a state dict that need not hold these (`strict=False` on the whole model)."""
+    around = [e for e in story.of(Loaded) if isinstance(e.target, Instance) and _holds(e.target, group)]
+    if any(event.target is module for event in around for module in group.modules):
+        return False
+    return bool(around) and all("strict=False" in event.spot.text for event in around)
+
+
+def _holds(module: Value, group: LeftOut) -> bool:
+    own = parameters_of(module) if isinstance(module, Instance) else []
+    return any(param is known for param in group.params for known in own)
 
 
 def _put(event: Event) -> Value | None:

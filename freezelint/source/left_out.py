@@ -53,12 +53,13 @@ def left_out(story: Story, event: Backward) -> list[Param]:
 
 def held(story: Story, param: Param) -> bool:
     """Whether an optimizer holds a parameter, or held it as an unseen part of a module it was given; or may hold it."""
-    if param.owner is None or param.owner.escaped:
+    if param.owner is None and param.label == "parameter" or param.owner is not None and param.owner.escaped:
         return True
+    made = any(param.owner is module for module in story.modules)
     for one in story.optimizers:
         if any(param is known for known in one.params):
             return True
-        late = all(param is not known for known in story.parameters[: one.after])
+        late = not made and all(param is not known for known in story.parameters[: one.after])
         whole = [known.owner for known in one.params if known.many and known.owner] if late else []
         if any(param.owner is part for owner in whole for part in submodules(owner)):
             return True
@@ -148,6 +149,17 @@ def largest(story: Story, event: Backward, params: list[Param], root: Instance |
             continue
         if all(story.flag_at(param, event) is not False and not held(story, param) for param in own):
             found.append(_loaded_part(module))
+    return found
+
+
+def largest_of(params: Sequence[Param], root: Instance | None) -> list[Instance]:
+    """The largest modules that hold nothing but these parameters."""
+    found: list[Instance] = []
+    for module in submodules(root) if root else []:
+        own = parameters_of(module)
+        inside = any(module in submodules(known) for known in found)
+        if own and not inside and all(any(param is one for one in params) for param in own):
+            found.append(module)
     return found
 
 

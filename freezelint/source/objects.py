@@ -128,6 +128,8 @@ def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CST
         return owner.attrs[name]
     if name in owner.params:
         return owner.params[name]
+    if numbered(owner, name):
+        return (owner.children or [UNKNOWN])[int(name)]
     if name == "training" and owner.is_module:
         return UNKNOWN
     if owner.cls is not None:
@@ -185,7 +187,7 @@ def tensor_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode)
 
 def grad_state(reader: Reader, owner: Value) -> Value:
     if isinstance(owner, Param):
-        if owner.many:
+        if owner.many and (owner.owner is None or owner.owner.escaped):
             return UNKNOWN
         state = state_now(reader, owner)
         return UNKNOWN if state is None else (TRUE if state else FALSE)
@@ -225,8 +227,18 @@ def set_attribute(
             reader.put(option.attrs, name, value)
 
 
+def numbered(owner: Instance, name: str) -> bool:
+    """Whether the name is the number of a child of a Sequential or ModuleList."""
+    return name.isdigit() and owner.children is not None and int(name) < len(owner.children)
+
+
 def store(reader: Reader, owner: Instance, name: str, value: Value, node: cst.CSTNode) -> None:
     """`owner.name = value` as nn.Module does it: modules and parameters are registered."""
+    if numbered(owner, name):
+        children = list(owner.children or ())
+        reader.emit(Replaced, node, owner, name, children[int(name)], value)
+        owner.children = [*children[: int(name)], value, *children[int(name) + 1 :]]
+        return
     old = owner.attrs.get(name, owner.params.get(name))
     if isinstance(value, Instance) and not value.name:
         value.name = name

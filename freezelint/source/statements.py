@@ -153,13 +153,18 @@ def for_loop(reader: Reader, node: cst.For) -> str | None:
     for number, item in enumerate(passes):
         reader.loops.append((identity, number))
         bind(reader, node.target, item)
-        status = block(reader, node.body)
+        status = _maybe(reader, node.body) if getattr(iterable, "some", False) else block(reader, node.body)
         reader.loops.pop()
         if status in ("return", "raise") and (exact or number):
             return status if status == "return" else None
         if status in ("break", "return", "raise"):
             break
     return block(reader, node.orelse.body) if node.orelse else None
+
+
+def _maybe(reader: Reader, body: cst.BaseSuite) -> str | None:
+    """A body that is read for something that may not be there."""
+    return reader.fork(reader.fresh(), [(0, lambda: block(reader, body)), (1, lambda: None)])
 
 
 def while_loop(reader: Reader, node: cst.While) -> str | None:

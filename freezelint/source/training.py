@@ -70,7 +70,7 @@ def _take(reader: Reader, new: Optimizer, value: Value, node: cst.CSTNode, depth
     elif isinstance(value, ParamIter):
         for item in elements.consume(reader, value, node, "optimizer"):
             _take(reader, new, item, node, depth)
-        new.known = new.known and bool(value.items)
+        new.known = new.known and (bool(value.items) or value.filtered)
     elif isinstance(value, Dict):
         given = value.items.get("params", UNKNOWN)
         _take(reader, new, given, node, depth)
