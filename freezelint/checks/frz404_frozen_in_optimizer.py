@@ -1,20 +1,65 @@
-"""FRZ404: frozen parameters of something are handed to the optimizer."""
+"""FRZ404: parameters that are frozen already are handed to an optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import libcst as cst
+
 from freezelint.facts import Facts
-from freezelint.findings import ClaimKind, Finding, Severity
+from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
+from freezelint.source.edits import Edits
+from freezelint.source.left_out import largest_of, listed, names_of, root_of
+from freezelint.source.story import GradFlag, OptimizerBuilt, Spot, Step, Story
+from freezelint.source.values import Optimizer, Param
 
 RULE = Rule(
     code="FRZ404",
     name="frozen-in-optimizer",
-    message="frozen parameters of `{target}` are handed to the optimizer: it never steps them",
+    message="frozen parameters of {target} are handed to the optimizer, which never steps them",
+    fix="hand over only what requires grad",
+    safety=Safety.SAFE,
     severity=Severity.WARNING,
     claim=ClaimKind.WASTED,
 )
+
+
+@RULE.on(OptimizerBuilt)
+def frozen_parameters(event: OptimizerBuilt, story: Story) -> Iterator[Finding]:
+    optimizer = event.optimizer
+    frozen = [param for param in optimizer.params if story.flag_at(param, event) is False and closed(param, event)]
+    trains = any(story.flag_at(param, event) for param in optimizer.params)
+    if not frozen or not trains or not optimizer.known or not stepped(story, optimizer):
+        return
+    root = root_of(story, frozen[0])
+    names = listed(names_of(root, largest_of(frozen, root), frozen))
+    related = tuple((flag.spot, "frozen here") for flag in story.of(GradFlag) if frozen[0] in flag.params)[:1]
+    yield RULE.report(
+        event.spot, target=names, subject=names.replace("`", ""), related=related, edits=filtered(event.spot)
+    )
+
+
+def stepped(story: Story, optimizer: Optimizer) -> bool:
+    return any(step.optimizer is optimizer for step in story.of(Step))
+
+
+def closed(param: Param, event: OptimizerBuilt) -> bool:
+    """Frozen by a line before this one, not made as a constant, and never opened again."""
+    earlier = [flag for seq, flag, _, _ in param.flags if seq < event.seq]
+    return False in earlier and all(flag is False for seq, flag, _, _ in param.flags if seq > event.seq)
+
+
+def filtered(spot: Spot) -> Edits:
+    """`module.parameters()` filtered by requires_grad."""
+    call = spot.node
+    given = call.args[0].value if isinstance(call, cst.Call) and call.args and not call.args[0].keyword else None
+    if not isinstance(given, cst.Call) or given.args or not isinstance(given.func, cst.Attribute):
+        return ()
+    if given.func.attr.value != "parameters":
+        return ()
+    text = spot.file.code(given)
+    return ((Spot(spot.file, given), f"(p for p in {text} if p.requires_grad)"),)
 
 
 @RULE.on(Facts)

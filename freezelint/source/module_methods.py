@@ -73,7 +73,7 @@ def eval_(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst
 
 def requires_grad_(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     given = args[0] if args else kwargs.get("requires_grad", TRUE)
-    flag = bool(given.value) if isinstance(given, Const) else None
+    flag = bool(given.value) if isinstance(given, Const) and not owner.some else None
     modules.set_flag(reader, owner, parameters_of(owner), flag, "requires_grad_", node)
     return owner
 

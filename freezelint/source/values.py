@@ -50,6 +50,7 @@ class Seq(Value):
     open: bool = False
     kind: str = "list"
     spot: Spot | None = None
+    some: bool = False  # a slice of unknown bounds: each item may be in it or not
 
 
 @dataclass(eq=False, slots=True)
@@ -163,6 +164,7 @@ class Instance(Value):
     wraps: Value | None = None
     modes: list[tuple[int, bool | None, Context, Spot]] = field(default_factory=list)  # train (True) and eval (False)
     hooks: list[Value] = field(default_factory=list)
+    some: bool = False  # a slice of unknown bounds: each child may be in it or not
     part_of: Instance | None = None  # stands for some module inside one nobody can look into
 
     def __repr__(self) -> str:
@@ -213,6 +215,7 @@ class ParamIter(Value):
     used: list[Any] = field(default_factory=list)
     sources: list[ParamIter] = field(default_factory=list)  # iterators this one draws from
     name: str = ""
+    some: bool = False  # of a slice of unknown bounds
 
 
 @dataclass(eq=False, slots=True)
