@@ -22,6 +22,7 @@ class MapBuilder:
         self.ids: dict[int, int] = {}
         self.notes: list[str] = []
         self.stepped: set[int] = set()  # leaves that the optimizers behind the pass in hand step
+        self.leaves = [leaf for leaf in monitor.ledger.leaves.values() if trainable(leaf)]
         self.hidden = {id(leaf) for _, _, _, leaves in monitor.ledger.hidden for leaf in leaves}
         self.wanted = {
             id(leaf) for opt in monitor.ledger.optimizers for leaf in opt.leaves if leaf.wanted or not opt.steps
@@ -36,8 +37,11 @@ class MapBuilder:
             for node in fresh:
                 self.reserve(node)
             for node in fresh:
+                if self.nodes[self.ids[id(node)]][0] in ("parameter", "input") and node.detail.read_by:
+                    continue  # a leaf whose gradient is used by hand: where it came from is another story
                 for source, cut in node.into:
-                    self.edges.append([self.number(source), self.ids[id(node)], packed(cut), True])
+                    start = self.summary(source) if cut is not None and node.order < event.since else self.number(source)
+                    self.edges.append([start, self.ids[id(node)], packed(cut), True])
         for event in losses:
             for root in event.roots:
                 self.loss(root, event)
@@ -58,6 +62,15 @@ class MapBuilder:
             self.nodes[number][2] = True if node.kind == "input" else None
         self.ids[id(node)] = number
 
+    def summary(self, source: Node) -> int:
+        """What a cut of an earlier pass took the gradient from, in one step: the cut nearest to the loss is the one told."""
+        number = self.put("value", spelled(source.text), source.place)
+        lost = behind(source, live=False)
+        for leaf in self.leaves:
+            if id(leaf) in lost:
+                self.edges.append([self.parameter(leaf), number, None, True])
+        return number
+
     def number(self, node: Node) -> int:
         leaf = node.detail
         if isinstance(leaf, Leaf) and (node.kind == "parameter" or leaf.attacked):
@@ -66,7 +79,7 @@ class MapBuilder:
 
     def forced(self, node: Node) -> bool:
         """A leaf made of a value that depends on something to be trained: it only hides the missing graph."""
-        return bool(node.into) and bool(behind(node, live=False) & self.wanted)
+        return bool(node.into) and not node.detail.read_by and bool(behind(node, live=False) & self.wanted)
 
     def put(self, kind: str, name: str, place: Place | None) -> int:
         self.nodes.append([kind, name, None, list(place) if place else None, "", {}, None])
@@ -123,9 +136,10 @@ class MapBuilder:
 
     def in_use(self, leaf: Leaf) -> bool:
         """Not replaced by another parameter since the optimizer took it."""
-        if leaf.ref() is None:
-            return False
-        return leaf.owner is None or leaf.owner.current.get(leaf.attribute) is leaf
+        owner = leaf.owner
+        if leaf.ref() is None or owner is None:
+            return leaf.ref() is not None
+        return owner.ref() is not None and owner.current.get(leaf.attribute) is leaf
 
 
 def registration(entry: Any) -> Place | None:

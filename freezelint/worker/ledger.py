@@ -101,6 +101,16 @@ class Mod:
         self.training = True
 
 
+    def hold(self, name: str, leaf: Leaf) -> None:
+        """A parameter is registered here under `name`."""
+        if self not in leaf.owners:
+            leaf.owners.append(self)
+            self.own.append(leaf)
+        if leaf.owner is None:
+            leaf.owner, leaf.attribute = self, name
+        self.current[name] = leaf
+
+
 class Opt:
     """An optimizer."""
 
@@ -134,6 +144,7 @@ class Backward:
         self.leaves: list[Leaf] = []
         self.inputs_given = False
         self.optimises_inputs = False
+        self.since = 0  # where the record stood at the pass before
 
 
 class Ledger:

@@ -7,6 +7,7 @@ of `record`. No flag, mode, gradient or random number is touched.
 from __future__ import annotations
 
 import difflib
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -33,14 +34,16 @@ class Monitor(Scopes):
         self.flow.parameter_entry = self.ledger.leaf
         self.events: list[dict[str, Any]] = []
         self.stack: list[Mod] = []
+        self.flow.stack = self.stack
         self.mode_depth = 0
+        self.passed = 0
         self.last_inference: Place | None = None
         self.autocasts: list[Any] = []
         self.taken: list[tuple[Any, Place | None]] = []
         self.drains = Drains(places, lambda: self.flow.quiet > 0)
         self.steps = 0
         self.on_step: Callable[[], None] = lambda: None
-        self.gradients: dict[int, Leaf] = {}  # id of a .grad tensor that the user took -> its leaf
+        self.gradients: dict[int, tuple[Any, Leaf]] = {}  # id of a .grad tensor that the user took -> its leaf
         self.flow.on_error = self.failed
         self.flow.on_leaf = self.leaf_made
         listeners = self.flow.listeners
@@ -68,11 +71,14 @@ class Monitor(Scopes):
 
     def safely(self, note: Callable[..., Any], *args: Any) -> Any:
         """Take a note; an error of ours never reaches the script (a stop does: it is no Exception)."""
+        self.flow.quiet += 1
         try:
             return note(*args)
         except Exception as error:
             self.flow.trouble(error)
             return None
+        finally:
+            self.flow.quiet -= 1
 
     def event(self, kind: str, place: Place | None, **details: Any) -> None:
         if place is not None and len(self.events) < 20_000:
@@ -136,11 +142,11 @@ class Monitor(Scopes):
 
     def grad_read(self, call: Call, args: Any, kwargs: Any) -> Any:
         result = call(*args, **kwargs)
-        if isinstance(result, Tensor) and not called_from_torch(3):
+        if isinstance(result, Tensor) and not called_from_torch(4):
             leaf = self.ledger.leaf(args[0], make=False)
             if leaf is not None:
                 leaf.read_by.append(self.places.here())
-                self.gradients[id(result)] = leaf
+                self.gradients[id(result)] = (weakref.ref(result), leaf)
         return result
 
     def grad_set(self, call: Call, args: Any, kwargs: Any) -> Any:
@@ -170,7 +176,7 @@ class Monitor(Scopes):
             leaf = leaf or self.ledger.leaf(target, self.places.here())
         elif isinstance(target, Tensor) and leaf is None:
             leaf = self.alias_of(target)
-            if id(target) in self.gradients:
+            if self.is_gradient(target):
                 self.masked(target)
                 leaf = None
         if leaf is not None:
@@ -184,7 +190,7 @@ class Monitor(Scopes):
     def overwritten(self, call: Call, args: Any, kwargs: Any) -> Any:
         """Part of a gradient is set to zero by hand, or something else is written in place."""
         value = args[-1] if args else None
-        if id(args[0]) in self.gradients and not kwargs and (isinstance(value, Tensor) or value == 0):
+        if self.is_gradient(args[0]) and not kwargs and (isinstance(value, Tensor) or value == 0):
             self.masked(args[0])
         return self.flow.record(call, args, kwargs) if self.flow.deep else call(*args, **kwargs)
 
@@ -199,8 +205,12 @@ class Monitor(Scopes):
             return found if isinstance(found, Leaf) else None
         return None
 
+    def is_gradient(self, tensor: Tensor) -> bool:
+        known = self.gradients.get(id(tensor))
+        return known is not None and known[0]() is tensor
+
     def masked(self, gradient: Tensor) -> None:
-        leaf = self.gradients[id(gradient)]
+        leaf = self.gradients[id(gradient)][1]
         leaf.masked.append(self.places.here(4))
 
     # -- backward and steps ----------------------------------------------------------------------------------------
@@ -237,6 +247,7 @@ class Monitor(Scopes):
         event.leaves = list(found.values())
         event.inputs_given = inputs is not None
         event.optimises_inputs = kind == "grad" and any(leaf.attacked and id(leaf) in wanted for leaf in found.values())
+        event.since, self.passed = self.passed, max((node.order for node in nodes), default=self.passed)
         self.ledger.backwards.append(event)
         return event
 
@@ -285,7 +296,7 @@ class Monitor(Scopes):
                     event.discarded.append((place, leaf))
             leaf.pending = []
 
-    def stepping(self, optimizer: Any) -> list[tuple[Leaf, Tensor]]:
+    def stepping(self, optimizer: Any) -> list[tuple[Leaf, Tensor, bool]]:
         """Before a step: which parameters have a gradient; copies of those that must not move."""
         entry = self.ledger.optimizer(optimizer)
         if entry is None:
@@ -313,7 +324,7 @@ class Monitor(Scopes):
                     if entry not in event.steppers:
                         event.steppers.append(entry)
                 if (not parameter.requires_grad and not fresh) or leaf.masked:
-                    watched.append((leaf, parameter.detach().clone()))
+                    watched.append((leaf, parameter.detach().clone(), fresh))
         entry.steps += 1
         entry.first_step = entry.first_step or now()
         entry.last_step = now()
@@ -330,14 +341,14 @@ class Monitor(Scopes):
             if region[3] == 2:
                 self.event("stale_autocast", region[1], step=self.places.here(), text="step")
 
-    def stepped(self, optimizer: Any, watched: list[tuple[Leaf, Tensor]]) -> None:
-        for leaf, before in watched:
+    def stepped(self, optimizer: Any, watched: list[tuple[Leaf, Tensor, bool]]) -> None:
+        for leaf, before, fresh in watched:
             parameter = leaf.ref()
             if parameter is None or parameter.shape != before.shape:
                 continue
             with torch.no_grad():
                 change = (parameter.detach() - before).abs()
-                if not parameter.requires_grad:
+                if not parameter.requires_grad and not fresh:
                     leaf.moved_frozen = max(leaf.moved_frozen, float(change.max()))
                 if leaf.masked and parameter.grad is not None:
                     still = parameter.grad == 0

@@ -142,7 +142,7 @@ def norms(ledger: Ledger) -> Iterator[Fact]:
         if not entry.frozen_drift or entry.root is None:
             continue
         mine = entry.own or (below(up) if (up := parent(entry)) else [])
-        if not mine or any(leaf.wanted or leaf.requires_grad for leaf in mine):
+        if not mine or entry.frozen_drift < 2 or any(toggled(leaf) for leaf in mine):
             continue
         freeze = frozen_at(mine[0])
         place = put_in_train(entry) or freeze
@@ -152,6 +152,12 @@ def norms(ledger: Ledger) -> Iterator[Fact]:
             "norm_drift", place, entry.name, related=[(freeze, "its weights are frozen here")],
             forwards=entry.frozen_drift, moved=entry.drift,
         )
+
+
+def toggled(leaf: Leaf) -> bool:
+    """Frozen for a phase of each step only, like a discriminator while its generator trains, or never."""
+    freezes = sum(flag.value is False for flag in leaf.flags)
+    return (leaf.wanted and freezes != 1) or (leaf.requires_grad and not freezes)
 
 
 def put_in_train(entry: Mod) -> Place | None:

@@ -94,7 +94,8 @@ def thrown_away(monitor: Monitor) -> Iterator[Fact]:
         if shared:
             yield inside(leaves, top, stepping, ledger, monitor)
         else:
-            yield separate(leaves, top or root, owned, monitor, stepping)
+            seen = maximal(leaves, {id(leaf) for leaf in leaves})
+            yield separate(leaves, seen[0][0] or root, owned, monitor)
 
 
 def used_gradient(leaf: Leaf) -> bool:
@@ -139,7 +140,7 @@ def in_eval(leaf: Leaf) -> bool:
     return leaf.owner is not None and leaf.owner.calls > 0 and leaf.owner.calls_training == 0
 
 
-def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Monitor, stepping: list[Opt]) -> Fact:
+def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Monitor) -> Fact:
     """A network of its own that no optimizer holds: a teacher for targets, or a fixed judge that passes gradients on."""
     passes = max(leaf.reached for leaf in leaves)
     downstream = any(carries(node, owned, leaves) for node in consumers(monitor, leaves))
@@ -210,7 +211,7 @@ def other_network(monitor: Monitor) -> Iterator[Fact]:
         for opt in ledger.optimizers:
             other = [leaf for leaf in opt.leaves if id(leaf) in event.reached and not leaf.read_by]
             stepped = [own for own in event.steppers if own is not opt]
-            if not other or not opt.steps or not stepped:
+            if not other or not stepped or not opt.first_step < event.seq < opt.last_step:
                 continue
             mixed = opt in event.steppers
             if mixed and not stolen(event, opt, ledger):

@@ -239,7 +239,8 @@ class Patches:
         def variable(original: Any) -> Any:
             def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:
                 result = original(cls, *args, **kwargs)
-                monitor.safely(monitor.made_variable, result, args, kwargs)
+                if not monitor.flow.quiet:
+                    monitor.safely(monitor.made_variable, result, args, kwargs)
                 return result
 
             return __new__

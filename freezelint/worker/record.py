@@ -50,7 +50,7 @@ class Node:
 class Region:
     """A stretch of the run with grad mode switched: a block, a decorated function, or a bare switch."""
 
-    __slots__ = ("bare", "code", "enabled", "frame", "kind", "owner", "place", "text")
+    __slots__ = ("bare", "code", "depth", "enabled", "frame", "kind", "owner", "place", "text")
 
     def __init__(self, kind: str, enabled: bool, place: Place | None, text: str) -> None:
         self.kind, self.enabled, self.place, self.text = kind, enabled, place, text
@@ -58,6 +58,7 @@ class Region:
         self.code: Any = None
         self.owner: Any = None
         self.bare = False
+        self.depth = 0  # how many modules were being called when it began
 
 
 class Call:
@@ -95,6 +96,7 @@ class Flow(TorchFunctionMode):
         self.deep = True  # False: only what listeners need
         self.quiet = 0  # > 0: inside code that is not the user's forward (an optimizer step, ...)
         self.module = ""
+        self.stack: list[Any] = []  # the modules being called, the monitor's own list
         self.inside: list[Node] | None = None  # parameters met inside a reentrant checkpoint
         self.exported: dict[int, tuple[Any, Node, str, Place | None]] = {}  # Python numbers and arrays made of values
         self.parameter_entry: Callable[[Tensor], Any] = lambda tensor: None
@@ -215,10 +217,11 @@ class Flow(TorchFunctionMode):
                 if name.endswith("_") and before[0][1].detail is not None:
                     before[0][1].detail.averaged = True
                 continue  # written in place: stays the parameter it is
-            requires_grad = output.requires_grad
-            if output.is_leaf and requires_grad:
+            again = any(output is tensor for tensor, _, _ in before)
+            if again and (name in KIND.same or not grad_mode):
                 continue
-            if any(output is tensor for tensor, _, _ in before) and name in KIND.same:
+            requires_grad = output.requires_grad and grad_mode  # a view made without grad mode claims to require it
+            if output.is_leaf and requires_grad:
                 continue
             self.made += 1
             node = Node("value", name, place, requires_grad)
@@ -264,6 +267,7 @@ class Flow(TorchFunctionMode):
         elif not grad_mode:
             cut = self.region_cut(place, name)
             self.met_region(cut, carriers)
+            return [(self.handed(node, place), cut) for _, node, _ in carriers]
         else:
             cut = Cut(cut_cause(name, output), place, written(name), self.module)
         return [(node, cut) for _, node, _ in carriers]
@@ -274,6 +278,16 @@ class Flow(TorchFunctionMode):
         if region is None or region.place is None:
             return Cut(cause, place, written(name), self.module, place)
         return Cut(cause, region.place, region.text, self.module, self.scope(region) or place)
+
+    def handed(self, node: Node, place: Place | None) -> Node:
+        """The node itself, or its value where it was handed into the region rather than used by its own layer there."""
+        region = next((region for region in reversed(self.regions) if not region.enabled), None)
+        inside = self.stack[region.depth :] if region is not None else self.stack
+        if node.kind == "value" or (node.detail is not None and any(entry in node.detail.owners for entry in inside)):
+            return node
+        value = Node("value", "value", place, True)
+        value.into = [(node, None)]
+        return value
 
     def met_region(self, cut: Cut, carriers: list[Any]) -> None:
         calls, met = self.without_grad.setdefault((cut.place, cut.text), (0, set()))

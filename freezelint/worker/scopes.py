@@ -38,6 +38,7 @@ class Scopes:
 
     def region_entered(self, context: Any, kind: str, enabled: bool, caller: Any) -> None:
         region = Region(kind, enabled, self.places.here(), f"torch.{kind}()")
+        region.depth = len(self.stack)
         frame = self.places.frame()
         if caller.f_code.co_filename.endswith("_contextlib.py"):  # a decorated function
             function = caller.f_locals.get("func")
@@ -69,6 +70,7 @@ class Scopes:
         frame = self.places.frame()
         region.frame = frame if place is not None and is_with_block(place) else None
         region.bare = region.frame is None
+        region.depth = len(self.stack)
         region.owner = context
         if region.bare:
             self.flow.regions = [r for r in self.flow.regions if not r.bare]
@@ -137,7 +139,7 @@ class Scopes:
 
     def made_variable(self, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         source = args[0] if args and isinstance(args[0], Tensor) else None
-        if not isinstance(result, Tensor) or self.flow.quiet:
+        if not isinstance(result, Tensor):
             return
         place = self.places.here()
         wants = bool(kwargs.get("requires_grad", args[1] if len(args) > 1 else False))
@@ -194,7 +196,9 @@ class Scopes:
                     )
             entry.children[name] = flag
             if isinstance(value, nn.Parameter):
-                self.ledger.leaf(value, place)
+                leaf = self.ledger.leaf(value, place)
+                if leaf is not None:
+                    entry.hold(name, leaf)
 
     def mode_set(self, module: nn.Module, mode: bool) -> None:
         if self.mode_depth == 0:

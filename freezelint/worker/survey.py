@@ -49,16 +49,12 @@ def walk(monitor: Monitor, top: nn.Module, prefix: str) -> None:
                 if not leaf.name or leaf.owner is None or leaf.owner.root is root:
                     leaf.name, leaf.owner, leaf.attribute = f"{dotted}.{name}", entry, name
                 leaf.registered = True
-                if entry not in leaf.owners:
-                    leaf.owners.append(entry)
-                    entry.own.append(leaf)
-                entry.current[name] = leaf
+                entry.hold(name, leaf)
 
 
 def look_behind(monitor: Monitor, modules: list[nn.Module]) -> None:
     """Trainable things in plain attributes of modules, and tensors that took a parameter's place."""
     ledger = monitor.ledger
-    ledger.hidden, ledger.non_leaf = [], []
     for module in modules:
         entry = ledger.module(module)
         for name, flag in entry.children.items():
@@ -66,11 +62,13 @@ def look_behind(monitor: Monitor, modules: list[nn.Module]) -> None:
             mine = {id(leaf) for part in (entry.root or entry).parts for leaf in part.own}
             lost = [leaf for leaf in found if id(leaf) not in mine and leaf.requires_grad]
             if lost:
+                ledger.hidden = [row for row in ledger.hidden if (row[0], row[1]) != (entry, name)]
                 ledger.hidden.append((entry, name, flag, lost))
         for name, parameter in module._parameters.items():
             if isinstance(parameter, Tensor) and not isinstance(parameter, nn.Parameter):
                 node = monitor.flow.of(parameter)
-                ledger.non_leaf.append((entry, name, node.place if node is not None else entry.place))
+                row = (entry, name, node.place if node is not None else entry.place)
+                ledger.non_leaf = [*(known for known in ledger.non_leaf if known[:2] != row[:2]), row]
 
 
 def hidden_in(module: nn.Module, name: str) -> list[Any]:
