@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from freezelint.gradient_map import Cut, Edge, GradientMap, Kind, Node
+from freezelint.gradient_map import Cause, Cut, Edge, GradientMap, Kind, Node
 
 SUMS = frozenset("Add Subtract AddAssign SubtractAssign Minus join sum builtins.sum add sub rsub neg add_ sub_".split())
 SCALED = frozenset("Multiply MultiplyAssign Divide DivideAssign mul div mul_ div_".split())
@@ -136,6 +136,7 @@ class Walk:
         """The cuts that take `dead` its gradient: the first ones on the way back from `start` whose value had a graph.
 
         A value that was cut before (the integers a comparison is made of) has none left to lose: the cut lies deeper.
+        A Python number is the end of any way.
         """
         seen, todo = set(self.live(start)), sorted(self.live(start)) if dead else []
         while todo:
@@ -147,7 +148,8 @@ class Walk:
                 if not lost:
                     continue
                 mine = self.live(edge.source)
-                if any(self.grows(self.map.nodes[i]) or self.leaf(i) for i in mine):
+                had_graph = any(self.grows(self.map.nodes[i]) or self.leaf(i) for i in mine)
+                if had_graph or edge.cut.cause is Cause.ITEM:
                     yield edge, tuple(self.map.nodes[i] for i in sorted(lost))
                     continue
                 todo += sorted(mine - seen)

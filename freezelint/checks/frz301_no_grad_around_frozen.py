@@ -13,7 +13,7 @@ from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.flow import Loss
 from freezelint.gradient_map import Cause, GradientMap
 from freezelint.rule import Rule, locate
-from freezelint.source.loss_terms import losses, lost_names, without_grad_mode
+from freezelint.source.loss_terms import losses, lost_names, runs_alone, without_grad_mode
 from freezelint.source.undo_block import undone
 
 RULE = Rule(
@@ -30,7 +30,9 @@ CAUSES = (Cause.NO_GRAD, Cause.INFERENCE_MODE)
 @RULE.on(GradientMap)
 def check(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
     for row in losses(map_, subject):
-        if row.cut.cause in CAUSES and row.cut.place is not None and not without_grad_mode(map_, row):
+        if row.cut.cause not in CAUSES or row.cut.place is None:
+            continue
+        if not without_grad_mode(map_, row) and not runs_alone(map_, row, subject):
             yield _report(row, subject)
 
 

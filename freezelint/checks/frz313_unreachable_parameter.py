@@ -8,6 +8,7 @@ from typing import Any
 from freezelint.findings import ClaimKind, Finding
 from freezelint.gradient_map import GradientMap, Node
 from freezelint.rule import Rule, locate
+from freezelint.source.loss_terms import losses, lost_names, runs_alone, without_grad_mode
 from freezelint.source.story import Story
 from freezelint.source.unreached import unreached
 
@@ -32,7 +33,12 @@ def check(story: Story) -> Iterator[Finding]:
 
 @RULE.on(GradientMap)
 def check_map(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
-    """A traced or a real step: the whole way is known."""
+    """A network that runs without grad mode only; and, of a traced or a real step, whatever no loss depends on."""
+    for row in losses(map_, subject):
+        if runs_alone(map_, row, subject) and row.cut.place is not None and not without_grad_mode(map_, row):
+            name = lost_names(row, subject)
+            why = f"it only runs under `{row.cut.text.lstrip('@')}`"
+            yield RULE.report(row.cut.place, name=name.replace("`", ""), why=why, subject=name.replace("`", ""))
     if isinstance(subject, Story) or not map_.losses():
         return
     rows: dict[Any, list[Node]] = {}

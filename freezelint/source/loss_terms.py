@@ -9,7 +9,8 @@ from typing import Any
 from freezelint.flow import Loss, constant_losses, lost_gradients
 from freezelint.gradient_map import Cause, GradientMap, Kind, Node
 from freezelint.source.starved import enclosing_with, loss_wants, may_grow, named, param_nodes, reached_anywhere
-from freezelint.source.story import Backward, Spot, Story
+from freezelint.source.story import Backward, ModuleCall, Spot, Story
+from freezelint.source.values import parameters_of
 
 WITHOUT_GRAD = (Cause.NO_GRAD, Cause.INFERENCE_MODE)
 
@@ -83,3 +84,20 @@ def at_first_cut(rows: Iterable[Loss]) -> Iterator[tuple[Loss, list[Loss]]]:
     for group in groups.values():
         group.sort(key=lambda row: row.edge.target)
         yield group[0], group[1:]
+
+
+def runs_alone(map_: GradientMap, row: Loss, subject: Any) -> bool:
+    """Whether a block without grad mode holds one whole network on data: nothing frozen, nothing fed by what trains.
+
+    Then the block is no slip around something frozen: the network itself is never trained.
+    """
+    if not isinstance(subject, Story) or row.term is not None or row.cut.cause not in WITHOUT_GRAD:
+        return False
+    lost = {id(param) for param in param_nodes(subject, row.lost)}
+    behind = {id(subject.of_node[i]) for i in map_.behind([row.edge.target]) if i in subject.of_node}
+    if not lost or behind != lost:
+        return False
+    return any(
+        event.context.mode.spot == row.cut.place and {id(p) for p in parameters_of(event.module)} == lost
+        for event in subject.of(ModuleCall)
+    )
