@@ -13,7 +13,7 @@ from freezelint.rule import Rule
 from freezelint.source import freezes, polarity
 from freezelint.source.flags import code, held, loop_around, scope
 from freezelint.source.freezes import Setting
-from freezelint.source.story import AttributeSet, Called, Event, GradFlag, ModuleCall, Rebound, Replaced, Story
+from freezelint.source.story import AttributeSet, Called, Event, GradFlag, ModuleCall, Rebound, Replaced, Spot, Story
 from freezelint.source.values import Instance, Param, direct_children, parameters_of, submodules
 
 RULE = Rule(
@@ -35,6 +35,7 @@ FREEZES = re.compile(r"\b(freez(e|es|ing)|frozen|froze)\b", re.IGNORECASE)
 OTHERWISE = re.compile(
     r"un-?_?fr[eo]|except|\bbut\b|\bonly\b|\bnot\b|n't|\blast\b|\brest\b|other|train|until|after|\bif\b", re.I
 )
+LITERAL = re.compile(r"requires_grad(\s*=\s*True\b|_\((requires_grad=)?(True)?\))")
 DRAWN = ("reset_parameters", "_reset_parameters", "init_weights", "_init_weights", "reset")
 
 
@@ -47,7 +48,8 @@ def set_back(story: Story) -> Iterator[Finding]:
         if line.flag is not True or frozen is None:
             continue
         if any(freezes.trains_after(story, line.last, param) for param in frozen.params.values()):
-            yield undone(line.last, frozen, HOW["set back"], story)
+            place = line.last.spot if LITERAL.search(line_of(line.last)) else freezes.site(line.last)
+            yield undone(place, frozen, HOW["set back"], story)
 
 
 def covers(line: Setting, frozen: Setting, story: Story) -> bool:
@@ -57,14 +59,14 @@ def covers(line: Setting, frozen: Setting, story: Story) -> bool:
         return False
     if not freezes.together(story, start, end) or freezes.trained_between(story, start, end):
         return False
-    return len(line.params) > len(frozen.params) or not freezes.used_between(story, start, end)
+    if len(line.params) > len(frozen.params):
+        return True
+    return len(end.context.loops) < 2 and not freezes.used_between(story, start, end)
 
 
-def undone(event: Event, frozen: Setting, how: str, story: Story) -> Finding:
+def undone(place: Spot, frozen: Setting, how: str, story: Story) -> Finding:
     target = name_of(frozen, story)
-    return RULE.report(
-        event.spot, related=((frozen.first.spot, "frozen here"),), subject=target, target=target, how=how
-    )
+    return RULE.report(place, related=((frozen.first.spot, "frozen here"),), subject=target, target=target, how=how)
 
 
 def name_of(frozen: Setting, story: Story) -> str:
@@ -124,7 +126,7 @@ def exchanged(
         if freezes.used_between(story, frozen.last, event) or not new:
             continue
         if all(freezes.trains_after(story, event, param) for param in new):
-            yield undone(event, frozen, how, story)
+            yield undone(event.spot, frozen, how, story)
             return
 
 
@@ -136,12 +138,20 @@ def rewritten(event: Called, story: Story) -> Iterator[Finding]:
         weight = layer.params.get("weight")
         frozen = weight and freeze_of(story, weight, event)
         if frozen:
-            yield undone(event, frozen, "`weight_norm` puts two parameters that train in its place", story)
-    elif event.name in DRAWN and isinstance(event.owner, Instance):
-        own = list(event.owner.params.values())
+            yield undone(event.spot, frozen, "`weight_norm` puts two parameters that train in its place", story)
+    owner = drawn(event)
+    if owner is not None:
+        own = list(owner.params.values())
         frozen = next((found for param in own if (found := freeze_of(story, param, event))), None)
-        if frozen and freezes.given(story, event.owner, event) and not freezes.loaded_after(story, event.owner, event):
-            yield undone(freezes.outermost(story, event), frozen, HOW["drawn anew"], story)
+        if frozen and freezes.given(story, owner, event) and not freezes.loaded_after(story, owner, event):
+            yield undone(freezes.outermost(story, event).spot, frozen, HOW["drawn anew"], story)
+
+
+def drawn(event: Called) -> Instance | None:
+    """The module whose own parameters a call draws anew."""
+    if event.name.startswith("torch.nn.init.") and event.args and isinstance(event.args[0], Param):
+        return event.args[0].owner
+    return event.owner if event.name in DRAWN and isinstance(event.owner, Instance) else None
 
 
 def freeze_of(story: Story, param: Param, event: Event) -> Setting | None:
@@ -190,7 +200,7 @@ def said_otherwise(story: Story) -> Iterator[Finding]:
     """A comment or function that says freeze, over a line that sets True what is True already."""
     for line in freezes.settings(story):
         event = line.first
-        literal = re.search(r"requires_grad(\s*=\s*True\b|_\((True)?\))", line_of(event))
+        literal = LITERAL.search(line_of(event))
         untouched = all(
             param.born and not any(s < event.seq for s, *_ in param.flags) for param in line.params.values()
         )

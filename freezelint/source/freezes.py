@@ -113,5 +113,10 @@ def outermost(story: Story, event: Event) -> Event:
     return next((one for one in before if len(one.context.calls) < depth), event)
 
 
+def site(event: Event) -> Spot:
+    """Where the helper that holds an event was called; the event itself at the top level."""
+    return event.context.sites[-1] if event.context.sites else event.spot
+
+
 def line_of(event: Event, node: cst.CSTNode) -> int:
     return Spot(event.spot.file, node).locate().line
