@@ -19,6 +19,9 @@ class TraceSettings(WantsPython, Protocol):
     @property
     def timeout_s(self) -> float: ...
 
+    @property
+    def dgrad_threshold(self) -> float: ...
+
 
 @dataclass
 class GraphResult:
@@ -42,6 +45,8 @@ def trace_targets(
         for number, target in enumerate(chosen, 1):
             progress(f"tracing {target['name']} ({number} of {len(chosen)})")
             _trace_one(worker, target, result)
+    for report in result.reports:
+        report.dgrad_threshold = settings.dgrad_threshold
     return result
 
 

@@ -54,7 +54,8 @@ class ParameterRow:
     trainable: bool
     reached: bool
     in_optimizer: bool | None
-    place: Location | None
+    place: Location | None  # where it is made
+    frozen_at: Location | None = None  # where set-up code froze it
 
     @property
     def elements(self) -> int:
@@ -101,6 +102,8 @@ class ModelReport:
     place: Location | None = None  # where the model is built or its class defined
     frozen: tuple[str, ...] = ()  # the contract, as patterns of names
     trainable: tuple[str, ...] = ()
+    idle_filters: list[tuple[str, Location]] = field(default_factory=list)  # tests of names that no parameter passed
+    dgrad_threshold: float = 0.3
 
     @property
     def losses(self) -> list[Node]:
@@ -134,6 +137,7 @@ class ModelReport:
             whole=Bill(**data["whole"]),
             what_if=[_what_if(row) for row in data["what_if"]],
             place=_location(data["place"]),
+            idle_filters=[(test, Location(*place)) for test, place in data["idle_filters"]],
             **{key: data[key] for key in PLAIN if key in data},
         )
 
@@ -145,16 +149,47 @@ def _location(data: list[Any] | None) -> Location | None:
     return Location(*data) if data else None
 
 
+def _places(row: dict[str, Any], *keys: str) -> dict[str, Location | None]:
+    return {key: _location(row[key]) for key in keys}
+
+
 def _module(row: dict[str, Any]) -> ModuleRow:
     plain = {key: row[key] for key in row if key not in ("class", "present", "whole")}
     return ModuleRow(class_name=row["class"], present=Bill(**row["present"]), whole=Bill(**row["whole"]), **plain)
 
 
 def _parameter(row: dict[str, Any]) -> ParameterRow:
-    return ParameterRow(**{**row, "shape": tuple(row["shape"]), "place": _location(row["place"])})
+    return ParameterRow(**{**row, "shape": tuple(row["shape"]), **_places(row, "place", "frozen_at")})
 
 
 def _what_if(row: dict[str, Any]) -> WhatIf:
     return WhatIf(
         **{**row, "names": tuple(row["names"]), "place": _location(row["place"]), "left": Bill(**row["left"])}
     )
+
+
+def flop(value: int) -> str:
+    """22.4 GFLOP"""
+    return _scaled(value, "FLOP")
+
+
+def size(value: int) -> str:
+    """1.59 MB"""
+    return _scaled(value, "B")
+
+
+def count(value: int) -> str:
+    """125 M"""
+    return _scaled(value, "")
+
+
+def _scaled(value: float, unit: str) -> str:
+    """Three significant digits and a decimal prefix."""
+    prefix = ""
+    while abs(value) >= 999.5 and prefix != "P":
+        value, prefix = value / 1000, _NEXT[prefix]
+    digits = f"{value:.0f}" if not prefix or abs(value) >= 100 else f"{value:.3g}"
+    return f"{digits} {prefix}{unit}".rstrip()
+
+
+_NEXT = {"": "k", "k": "M", "M": "G", "G": "T", "T": "P"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from freezelint.model_report import Bill, ModelReport, ModuleRow
+from freezelint.model_report import Bill, ModelReport, ModuleRow, count, flop, size
 
 MOST_ROWS = 14
 COLUMNS = ("module", "state", "parameters", "forward", "dgrad", "wgrad", "dgrad ops", "wgrad ops", "saved")
@@ -105,25 +105,3 @@ def changes(report: ModelReport) -> list[str]:
         saved = f", -{size(change.saved_bytes)} saved" if change.saved_bytes else ""
         told.append(f"{change.title}: {share} (-{flop(change.saved_flops)}{saved})")
     return told
-
-
-def flop(value: int) -> str:
-    return _scaled(value, "FLOP", 1000)
-
-
-def size(value: int) -> str:
-    return _scaled(value, "B", 1000)
-
-
-def count(value: int) -> str:
-    return _scaled(value, "", 1000).strip() if value else "0"
-
-
-def _scaled(value: float, unit: str, base: int) -> str:
-    """Three significant digits: 22.4 GFLOP, 0 B, 1.59 MB."""
-    for prefix in ("", "k", "M", "G", "T", "P"):
-        if abs(value) < base or prefix == "P":
-            digits = f"{value:.0f}" if prefix == "" or abs(value) >= 100 else f"{value:.3g}"
-            return f"{digits} {prefix}{unit}".rstrip()
-        value /= base
-    return ""

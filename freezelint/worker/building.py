@@ -1,18 +1,14 @@
-"""Builds a target's model for tracing: large tensors without memory, and a note of where each parameter was made."""
+"""Builds a target's model for tracing: large tensors without memory, and a log of what the set-up code did."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 
-from .frames import Line, project_line
+from .setup_log import SetupLog
 from .targets import Built, build
 
 LARGE = 1 << 18  # elements from which on a tensor is built without memory
@@ -39,41 +35,22 @@ def elements(args: Any, kwargs: Any) -> int:
         return 0
 
 
-@contextmanager
-def registrations() -> Iterator[dict[int, Line]]:
-    """The user's line at which each parameter was registered, by the parameter's identity."""
-    lines: dict[int, Line] = {}
-    alive: list[Tensor] = []
-
-    def note(_module: nn.Module, _name: str, parameter: Any) -> None:
-        line = project_line() if isinstance(parameter, Tensor) else None
-        if line is not None:
-            lines[id(parameter)] = line
-            alive.append(parameter)
-
-    handle = modules.register_module_parameter_registration_hook(note)
+def build_for_tracing(target: dict[str, Any]) -> tuple[Built, SetupLog]:
+    """The model and the log of its set-up. Built for real where it cannot do without values."""
+    log = SetupLog()
     try:
-        yield lines
-    finally:
-        handle.remove()
-        alive.clear()
-
-
-def build_for_tracing(target: dict[str, Any]) -> tuple[Built, dict[str, Line]]:
-    """The model, and the line at which each named parameter was made. Built for real where it cannot do without."""
-    try:
-        with registrations() as lines, Weightless():
+        with log.active(), Weightless():
             built = build(target)
-            move_off_meta(built)
+        require_values(built)
     except (RuntimeError, NotImplementedError, ValueError, AssertionError):
-        with registrations() as lines:
+        log = SetupLog()
+        with log.active():
             built = build(target)
-    places = {name: lines[id(p)] for name, p in built.model.named_parameters() if id(p) in lines}
-    return built, places
+    return built, log
 
 
-def move_off_meta(built: Built) -> None:
-    """Buffers are few and may be looked at: the ones without memory must not be, so build again for real."""
+def require_values(built: Built) -> None:
+    """Index tables may be looked at: a model that holds one without values must be built for real."""
     for name, buffer in built.model.named_buffers():
         if buffer.device.type == "meta" and not buffer.is_floating_point():
             raise RuntimeError(f"buffer {name} has no values")

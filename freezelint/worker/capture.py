@@ -31,6 +31,7 @@ class Recording:
     inputs: list[tuple[str, Tensor]]
     device: str
     real: bool
+    trainable: frozenset[str] = frozenset()  # the parameters that required grad
     losses: list[tuple[str, Tensor]] = field(default_factory=list)
     outputs: list[tuple[str, Tensor]] = field(default_factory=list)
     saved: dict[str, int] = field(default_factory=dict)  # bytes kept for backward, by module path
@@ -91,7 +92,8 @@ def _prepare(recorder: Recorder, model: nn.Module, args: Any, kwargs: Any, devic
     for name, tensor in named:
         recorder.placeholder(tensor, name, "input")
     watch = Watch(recorder, paths)
-    return Recording(recorder, watch, model, parameters, list(buffers.values()), named, str(device), real)
+    trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
+    return Recording(recorder, watch, model, parameters, list(buffers.values()), named, str(device), real, trainable)
 
 
 def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: Any, loss: Loss | None) -> None:

@@ -52,6 +52,7 @@ class Flow:
         self.into: list[list[Way]] = []
         self.node_is_data: dict[Any, bool] = {}
         self._now: dict[int, int] = {}  # tensor -> its value
+        self._position = 0
         self._node_value: dict[Any, int] = {}  # autograd node (or leaf) -> the value it made
         self._sharing: dict[int, list[Tensor]] = {}  # storage -> tensors
         self._hidden = {id(spot.tensor): spot for spot in recording.watch.hidden_leaves}
@@ -60,7 +61,7 @@ class Flow:
         for name, tensor in recording.inputs:
             self._start(tensor, "input", name)
         with torch._C.DisableTorchFunction():
-            for op in recording.recorder.ops:
+            for self._position, op in enumerate(recording.recorder.ops):
                 self._operation(op)
             self._believe_backward()
 
@@ -69,8 +70,9 @@ class Flow:
         known = self._now.get(id(tensor))
         if known is None:
             known = self._start(tensor, "constant", "")
-            if id(tensor) in self.recording.watch.fresh:
-                self._link_exits(known, len(self.recording.recorder.ops))
+            left_as_array = any(spot.what == "numpy" for spot in self.recording.watch.exits)
+            if id(tensor) in self.recording.watch.fresh or left_as_array:
+                self._link_exits(known)
         return known
 
     def _start(self, tensor: Tensor, kind: str, name: str) -> int:
@@ -127,7 +129,7 @@ class Flow:
                 cut = self._cut(op, out, requires, node, source_node)
             self._way(source, value.id, cut, op, link)
         if op.api in ("copy", "from_numpy") and not any(requires for _, _, requires, _ in sources):
-            self._link_exits(value.id, self.recording.recorder.ops.index(op) if self.recording.watch.exits else 0)
+            self._link_exits(value.id)
         self._meet_node(value.id, node)
         return value.id
 
@@ -166,10 +168,10 @@ class Flow:
         self._node_value[id(tensor)] = after.id
         self._place(tensor, after.id)
 
-    def _link_exits(self, value: int, now: int) -> None:
+    def _link_exits(self, value: int) -> None:
         """A tensor made of plain data may hold any value that has left torch before."""
         for spot in self.recording.watch.exits:
-            if spot.after <= now and id(spot.tensor) in self._now:
+            if spot.after <= self._position and id(spot.tensor) in self._now:
                 self._way(self._now[id(spot.tensor)], value, exit_cut(spot))
 
     def _rewrite_aliases(self, written: Tensor) -> None:

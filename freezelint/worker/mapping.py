@@ -87,7 +87,7 @@ class Mapper:
         if value.kind == "parameter":
             assert value.tensor is not None
             numbers = {"elements": float(value.tensor.numel()), "reached": float(value.name in self.reached)}
-            trainable = bool(recording.parameters[value.name].requires_grad)
+            trainable = value.name in recording.trainable
             owner = value.name.rpartition(".")[0]
             at = place(self.places.get(value.name))
             return self._node("parameter", value.name, trainable=trainable, place=at, module=owner, numbers=numbers)
@@ -150,8 +150,7 @@ class Mapper:
             if value.name in self.reached and value.id not in reach:
                 flow._way(value.id, self.losses[0][1])
                 continue
-            trainable = value.tensor is not None and value.tensor.requires_grad
-            if trainable and value.name not in self.reached and value.id in reach:
+            if value.name in flow.recording.trainable and value.name not in self.reached and value.id in reach:
                 self._cut_off(value.id)
 
     def _cut_off(self, parameter: int) -> None:

@@ -9,8 +9,8 @@ from torch import nn
 
 from .capture import Recording
 from .cost import Bill, Costs
-from .frames import Line
 from .mapping import place
+from .setup_log import SetupLog
 
 Json = dict[str, Any]
 
@@ -19,7 +19,8 @@ def module_rows(recording: Recording, costs: Costs, whole: Costs) -> list[Json]:
     """One row a module, in the order of the model, plus one for each path that costs came from outside of it."""
     reached = recording.reached()
     known = dict(recording.model.named_modules(remove_duplicate=False))
-    rows = [_row(path, module, reached, costs, whole) for path, module in known.items()]
+    switched = {id(recording.parameters[name]) for name in recording.trainable}  # a tied one has a name only once
+    rows = [_row(path, module, reached, switched, costs, whole) for path, module in known.items()]
     others = sorted({*costs.by_path, *whole.by_path} - set(known))
     return rows + [{"path": p, "class": "", "state": "", **_bills(p, costs, whole), **NO_PARAMETERS} for p in others]
 
@@ -27,10 +28,10 @@ def module_rows(recording: Recording, costs: Costs, whole: Costs) -> list[Json]:
 NO_PARAMETERS = {"own_parameters": 0, "own_elements": 0, "trainable_elements": 0, "reached_elements": 0}
 
 
-def _row(path: str, module: nn.Module, reached: set[str], costs: Costs, whole: Costs) -> Json:
+def _row(path: str, module: nn.Module, reached: set[str], switched: set[int], costs: Costs, whole: Costs) -> Json:
     own = {f"{path}.{name}" if path else name: p for name, p in module.named_parameters(recurse=False)}
     elements = {name: p.numel() for name, p in own.items()}
-    trainable = [name for name, p in own.items() if p.requires_grad]
+    trainable = [name for name, p in own.items() if id(p) in switched]
     got = [name for name in trainable if name in reached or own[name].grad is not None]
     return {
         "path": path,
@@ -62,19 +63,18 @@ def _bills(path: str, costs: Costs, whole: Costs) -> Json:
     }
 
 
-def parameter_rows(
-    recording: Recording, model: nn.Module, stepped: set[int] | None, places: dict[str, Line]
-) -> list[Json]:
+def parameter_rows(recording: Recording, model: nn.Module, stepped: set[int] | None, log: SetupLog) -> list[Json]:
     """Every parameter of the user's model, by name."""
     originals = dict(model.named_parameters())
     return [
         {
             "name": name,
             "shape": list(parameter.shape),
-            "trainable": bool(parameter.requires_grad),
+            "trainable": name in recording.trainable,
             "reached": parameter.grad is not None,
             "in_optimizer": None if stepped is None else id(originals[name]) in stepped,
-            "place": place(places.get(name)),
+            "place": place(log.made.get(id(originals[name]))),
+            "frozen_at": place(log.frozen.get(id(originals[name]))),
         }
         for name, parameter in recording.parameters.items()
     ]

@@ -9,6 +9,7 @@ a `Grad` for every autograd node that ran, from which `cost` tells dgrad from wg
 from __future__ import annotations
 
 import linecache
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def placeholder(self, tensor: Tensor, name: str, role: str) -> fx.Node:
         """Make a parameter, buffer, input or constant an input of the graph."""
         with self._after_placeholders():
-            node = self.graph.placeholder(name.replace(".", "_") or "tensor")
+            node = self.graph.placeholder(re.sub(r"\W", "_", f"{role[0]}_{name}"))
         self._last_placeholder = node
         node.meta.update(val=tensor, role=role, target=name, phase="forward", requires_grad=tensor.requires_grad)
         self.nodes[id(tensor)] = node

@@ -17,11 +17,11 @@ from .building import build_for_tracing
 from .capture import Freeze, Loss, Recording, record
 from .cost import Bill, Costs
 from .flow import Flow
-from .frames import Line
 from .guess import example_inputs
 from .inputs import Inputs
 from .mapping import Mapper, place
 from .modules import module_rows, parameter_rows
+from .setup_log import SetupLog
 from .targets import in_optimizer, target_name
 from .whatif import suggestions
 
@@ -32,10 +32,10 @@ def trace(args: Json) -> Json:
     """Build the target, record a step as it is frozen and one with everything trainable, and tell both."""
     target = args["target"]
     started = time.perf_counter()
-    built, places = build_for_tracing(target)
+    built, log = build_for_tracing(target)
     built_s = time.perf_counter() - started
     inputs = example_inputs(built)
-    report = trace_model(built.model, inputs, built.loss, built.optimizer, places)
+    report = trace_model(built.model, inputs, built.loss, built.optimizer, log)
     report["name"] = target_name(target)
     report["notes"] = [*built.notes, *report["notes"]]
     report["build_s"] = built_s
@@ -43,9 +43,11 @@ def trace(args: Json) -> Json:
 
 
 def trace_model(
-    model: nn.Module, inputs: Inputs, loss: Loss | None, optimizer: Any = None, places: dict[str, Line] | None = None
+    model: nn.Module, inputs: Inputs, loss: Loss | None, optimizer: Any = None, log: SetupLog | None = None
 ) -> Json:
-    """Everything about one model that is already built."""
+    """Everything about one model that is already built; `log`: what its set-up code did, where that was watched."""
+    log = log or SetupLog()
+    places = {name: log.made[id(p)] for name, p in model.named_parameters() if id(p) in log.made}
     started = time.perf_counter()
     recording, notes = record_somehow(model, inputs, loss)
     trace_s = time.perf_counter() - started
@@ -59,12 +61,13 @@ def trace_model(
         "method": "real" if recording.real else "fake",
         "inputs": inputs.describe(),
         "inputs_from": inputs.how,
-        "parameters": parameter_rows(recording, model, in_optimizer(optimizer), places or {}),
+        "parameters": parameter_rows(recording, model, in_optimizer(optimizer), log),
         "modules": module_rows(recording, costs, whole),
         "present": bill_json(costs.total()),
         "whole": bill_json(whole.total()),
         "what_if": suggestions(recording, costs, model, inputs, loss),
         "map": gradient_map,
+        "idle_filters": [[test, [path, line, 0, last, 0, None]] for path, line, last, test in log.idle_filters()],
         "operations": len(recording.recorder.ops),
         "notes": [*notes, *recording.notes],
         "trace_s": trace_s,

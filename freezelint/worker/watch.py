@@ -109,7 +109,7 @@ class Watch(TorchFunctionMode):
             self.read_grads.add(id(args[0]))
             return func(*args, **kwargs)
         outer, recorder.api = recorder.api, API[func]
-        if recorder.api in ("item", "numpy") and args[0].requires_grad:
+        if recorder.api in ("item", "numpy") and args[0].is_floating_point():
             self.exits.append(self._spot(args[0], recorder.api))
         try:
             out = func(*args, **kwargs)
@@ -161,7 +161,7 @@ class Watch(TorchFunctionMode):
             self.regions.append(region)
             self.recorder.regions.append(len(self.regions) - 1)
             try:
-                out = original.__get__(None, function)(*args, **kwargs)
+                out = original(function, *args, **kwargs)
                 region.live = any(t.requires_grad for t in tensors(out))
                 return out
             finally:

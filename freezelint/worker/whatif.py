@@ -53,7 +53,7 @@ def _input_changes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
 def _freezes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
     """Freezing one more module, in a model that is partly frozen already."""
     groups: dict[str, list[str]] = {}
-    trainable = [name for name, p in recording.parameters.items() if p.requires_grad]
+    trainable = [name for name in recording.parameters if name in recording.trainable]
     for name in trainable:
         parts = name.split(".")[:-1]
         for depth in range(1, min(len(parts), 4) + 1):
