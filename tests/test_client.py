@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from freezelint.client import Worker, WorkerError, find_python  # noqa: E402
-from freezelint.findings import Severity  # noqa: E402
-from freezelint.graph_stage import GraphResult, trace_targets  # noqa: E402
+from freezelint.client import Worker, WorkerError, find_python
+from freezelint.findings import Severity
+from freezelint.graph_stage import GraphResult, trace_targets
 
 MODEL = """
 import torch

@@ -73,7 +73,7 @@ def parameter_rows(recording: Recording, model: nn.Module, stepped: set[int] | N
             "trainable": name in recording.trainable,
             "reached": parameter.grad is not None,
             "in_optimizer": None if stepped is None else id(originals[name]) in stepped,
-            "place": place(log.made.get(id(originals[name]))),
+            "place": place(places.get(name)),
             "frozen_at": place(log.frozen.get(id(originals[name]))),
         }
         for name, parameter in recording.parameters.items()

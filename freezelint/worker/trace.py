@@ -6,8 +6,10 @@ note that says why.
 
 from __future__ import annotations
 
+import inspect
 import time
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from .building import build_for_tracing
 from .capture import Freeze, Loss, Recording, record
 from .cost import Bill, Costs
 from .flow import Flow
+from .frames import Line, is_project_file
 from .guess import example_inputs
 from .inputs import Inputs
 from .mapping import Mapper, place
@@ -46,8 +49,15 @@ def trace_model(
     model: nn.Module, inputs: Inputs, loss: Loss | None, optimizer: Any = None, log: SetupLog | None = None
 ) -> Json:
     """Everything about one model that is already built; `log`: what its set-up code did, where that was watched."""
+    return trace_recorded(model, inputs, loss, optimizer, log)[0]
+
+
+def trace_recorded(
+    model: nn.Module, inputs: Inputs, loss: Loss | None, optimizer: Any = None, log: SetupLog | None = None
+) -> tuple[Json, Recording]:
+    """The same, with the recording it came from."""
     log = log or SetupLog()
-    places = {name: log.made[id(p)] for name, p in model.named_parameters() if id(p) in log.made}
+    places = parameter_places(model, log)
     started = time.perf_counter()
     recording, notes = record_somehow(model, inputs, loss)
     trace_s = time.perf_counter() - started
@@ -55,13 +65,13 @@ def trace_model(
     costs = Costs(flow)
     gradient_map = Mapper(flow, places).build()
     whole = Costs(Flow(record_like(recording, model, inputs, loss, lambda _name, _now: True)))
-    return {
+    report = {
         "torch": str(torch.__version__),
         "device": recording.device,
         "method": "real" if recording.real else "fake",
         "inputs": inputs.describe(),
         "inputs_from": inputs.how,
-        "parameters": parameter_rows(recording, model, in_optimizer(optimizer), log),
+        "parameters": parameter_rows(recording, model, in_optimizer(optimizer), log, places),
         "modules": module_rows(recording, costs, whole),
         "present": bill_json(costs.total()),
         "whole": bill_json(whole.total()),
@@ -71,8 +81,23 @@ def trace_model(
         "operations": len(recording.recorder.ops),
         "notes": [*notes, *recording.notes],
         "trace_s": trace_s,
-        "place": class_place(model),
+        "place": place(class_line(model)),
     }
+    return report, recording
+
+
+def parameter_places(model: nn.Module, log: SetupLog) -> dict[str, Line]:
+    """Where each parameter was made; else where the class of the innermost module of the user's own begins."""
+    lines: dict[str, Line | None] = {"": class_line(model)}
+    for path, module in model.named_modules():
+        own = class_line(module)
+        lines[path] = own if own and is_project_file(own[0]) else lines.get(path.rpartition(".")[0])
+    found = {}
+    for name, parameter in model.named_parameters():
+        line = log.made.get(id(parameter)) or lines.get(name.rpartition(".")[0])
+        if line is not None:
+            found[name] = line
+    return found
 
 
 def bill_json(bill: Bill) -> Json:
@@ -105,11 +130,15 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
 
 
-def class_place(model: nn.Module) -> list[Any] | None:
-    """Where the model's class is defined."""
-    import inspect
+def class_line(module: nn.Module) -> Line | None:
+    """Where the module's class is defined."""
+    return _line_of_class(type(module))  # type: ignore[arg-type]
 
+
+@cache
+def _line_of_class(kind: type) -> Line | None:
     try:
-        return place((inspect.getfile(type(model)), inspect.getsourcelines(type(model))[1]))
+        path = inspect.getfile(kind)
+        return (path, inspect.getsourcelines(kind)[1]) if is_project_file(path) else None
     except (OSError, TypeError):
         return None

@@ -1,0 +1,86 @@
+"""`freezelint.audit(model, inputs)`: the graph witness for a notebook or a test, in this process, on fake tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from freezelint.findings import Evidence, Finding, Severity, Verdict
+from freezelint.gradient_map import GradientMap
+from freezelint.model_report import ModelReport, ParameterRow
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Audit:
+    """What one traced step says about a live model. `print` shows the cost table, a notebook shows it as a page."""
+
+    def __init__(self, report: ModelReport, findings: list[Finding], graph: torch.fx.Graph) -> None:
+        self.report = report
+        self.findings = findings
+        self.graph = graph  # every operation of the step, with the usual metadata
+
+    @property
+    def ok(self) -> bool:
+        """Whether every trainable parameter gets a gradient and no rule found more than a hint."""
+        serious = [finding for finding in self.findings if finding.severity is not Severity.HINT]
+        return not serious and not self.report.starved()
+
+    @property
+    def map(self) -> GradientMap:
+        return self.report.map
+
+    def parameters(self) -> list[ParameterRow]:
+        """A row for each parameter: trainable, reached by the gradient, stepped by the optimizer."""
+        return self.report.parameters
+
+    def __str__(self) -> str:
+        from freezelint.output.cost_table import render
+
+        told = [f"{f.code} {f.message} ({f.location.path}:{f.location.line})" for f in self.findings]
+        return "\n".join([render(self.report), *told])
+
+    def __repr__(self) -> str:
+        state = "ok" if self.ok else f"{len(self.findings)} findings"
+        return f"<Audit of {self.report.name}: {state}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def audit(
+    model: torch.nn.Module,
+    inputs: Any = None,
+    *,
+    loss: Callable[..., Any] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    frozen: tuple[str, ...] = (),
+    trainable: tuple[str, ...] = (),
+) -> Audit:
+    """Trace one step of a live model and ask every rule about it. The model is left as it was.
+
+    `inputs`: a tensor, a tuple of positional or a dict of keyword arguments, a spec ("float32[2,3,224,224]"), or None
+    to have them inferred. `loss(output)` or `loss(output, inputs)`; without one, `.loss` of the output or every output.
+    `frozen` and `trainable` are the contract, as patterns of parameter names. Raises what the model raises.
+    """
+    from freezelint.worker.guess import example_inputs
+    from freezelint.worker.targets import Built
+    from freezelint.worker.trace import trace_recorded
+
+    chosen = example_inputs(Built(model, optimizer, loss, inputs))
+    data, recording = trace_recorded(model, chosen, loss, optimizer)
+    report = ModelReport.from_json({**data, "name": type(model).__name__})
+    report.frozen, report.trainable = frozen, trainable
+    return Audit(report, findings_of(report), recording.recorder.graph)
+
+
+def findings_of(report: ModelReport) -> list[Finding]:
+    """What every rule says of a traced model, in the order of places."""
+    from freezelint.rule import all_rules, ask, table
+
+    checks = table(frozenset(all_rules()))
+    found = [*ask(checks, report.map, report), *ask(checks, report)]
+    shown = Evidence("graph", Verdict.CONFIRMED, "seen in the trace", report.device)
+    return [finding.with_evidence(shown) for finding in sorted(found, key=lambda f: (f.location, f.code))]

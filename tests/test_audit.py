@@ -1,0 +1,84 @@
+"""`freezelint.audit` on live models, as a notebook or a test calls it."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+
+import freezelint  # noqa: E402
+
+
+class Net(nn.Module):
+    def __init__(self, *, cut: bool) -> None:
+        super().__init__()
+        self.front = nn.Linear(4, 4)
+        self.back = nn.Linear(4, 2)
+        self.cut = cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.front(x)
+        return self.back(hidden.detach() if self.cut else hidden)
+
+
+def test_a_model_that_trains_is_ok() -> None:
+    model = Net(cut=False)
+    audit = freezelint.audit(
+        model, torch.rand(3, 4), loss=lambda out: out.sum(), optimizer=torch.optim.SGD(model.parameters(), lr=0.1)
+    )
+    assert audit.ok
+    assert audit.findings == []
+    assert [(row.name, row.trainable, row.reached, row.in_optimizer) for row in audit.parameters()] == [
+        (name, True, True, True) for name, _ in model.named_parameters()
+    ]
+    assert any(node.target is torch.ops.aten.addmm.default for node in audit.graph.nodes)
+
+
+def test_a_detached_part_is_found_at_its_line() -> None:
+    audit = freezelint.audit(Net(cut=True), torch.rand(3, 4))
+    assert not audit.ok
+    (finding,) = [finding for finding in audit.findings if finding.code == "FRZ302"]
+    assert finding.location.path == __file__
+    line = open(__file__).read().splitlines()[finding.location.line - 1]  # noqa: SIM115
+    assert "hidden.detach()" in line
+    assert [row.name for row in audit.parameters() if not row.reached] == ["front.weight", "front.bias"]
+
+
+def test_print_gives_the_table_and_a_notebook_a_page() -> None:
+    audit = freezelint.audit(Net(cut=True), torch.rand(3, 4))
+    text = str(audit)
+    assert text.splitlines()[1].split()[:3] == ["module", "state", "parameters"]
+    assert "no gradient reaches 2 trainable parameters: `front.weight`, `front.bias`" in text
+    assert "FRZ302" in text
+    assert "front" in audit._repr_html_()
+
+
+def test_inputs_may_be_inferred_given_by_name_or_by_spec() -> None:
+    model = Net(cut=False)
+    for inputs in (None, {"x": torch.rand(2, 4)}, "float32[2,4]", (torch.rand(2, 4),)):
+        assert freezelint.audit(model, inputs).ok
+
+
+def test_the_contract_is_held() -> None:
+    model = Net(cut=False)
+    model.back.requires_grad_(False)
+    audit = freezelint.audit(model, frozen=("front.*",), trainable=("back.*", "nothing.*"))
+    told = {(finding.code, finding.claim.subject) for finding in audit.findings if finding.claim}
+    assert {("FRZ501", "front.*"), ("FRZ502", "back.*"), ("FRZ502", "nothing.*")} <= told
+    assert freezelint.audit(model, frozen=("back.*",), trainable=("front.*",)).ok
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = Net(cut=False)
+    model.front.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    freezelint.audit(model, torch.rand(3, 4))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert [parameter.requires_grad for parameter in model.parameters()] == [False, False, True, True]
+
+
+def test_what_the_model_raises_is_raised() -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        freezelint.audit(Net(cut=False), torch.rand(3, 5))
