@@ -104,13 +104,21 @@ def told(story: Story, event: Backward, other: Optimizer, stepped: list[Optimize
     root = root_of(story, other.params[0])
     name = listed([root.name or "the generator"]) if root else "`the generator`"
     for call in story.of(ModuleCall):
-        given = [t.node for t in flowing(call.args) if ours & story.map.reached([t.node])]
-        if call.seq < event.seq and given and holds(call, trained) and result_in(call, event):
+        fed = any(ours & story.map.reached([t.node]) for t in flowing(call.args))
+        if call.seq < event.seq and fed and holds(call, trained) and result_in(call, event):
             network = root_of(story, next(p for p in parameters_of(call.module) if p in trained))
             spot = outermost(call, submodules(network) if network else [])
-            values: dict[str, object] = {"target": name, "outcome": outcome, "given": argument(spot)}
-            edits, title = detached(spot), RULE.fix if argument(spot) else "detach what it is given"
-            yield RULE.report(spot, edits=edits, subject=name.strip("`"), fix=title, **values)
+            given = argument(spot)
+            title = RULE.fix if given else "detach what it is given"
+            yield RULE.report(
+                spot,
+                edits=detached(spot),
+                subject=name.strip("`"),
+                fix=title,
+                target=name,
+                outcome=outcome,
+                given=given,
+            )
             return
 
 

@@ -65,7 +65,7 @@ def hides_a_tensor(reader: Reader, node: cst.CSTNode, values: list[Value]) -> bo
 
 
 def _fold(values: list[Value], operator: str) -> Value:
-    operation = FOLD.get(operator)
+    operation = FOLD.get(operator.removesuffix("Assign"))
     if operation is None or len(values) != 2:
         return UNKNOWN
     left, right = values

@@ -9,7 +9,7 @@ import libcst as cst
 from freezelint.source import library, objects, writes
 from freezelint.source.project import dotted
 from freezelint.source.reader import Reader
-from freezelint.source.story import AttributeSet, Consumed, Replaced
+from freezelint.source.story import AttributeSet, Called, Consumed, Replaced
 from freezelint.source.values import (
     NONE,
     UNKNOWN,
@@ -17,6 +17,7 @@ from freezelint.source.values import (
     Data,
     Dict,
     Func,
+    Grad,
     Instance,
     Loader,
     Method,
@@ -55,6 +56,8 @@ def set_item(reader: Reader, owner: Value, node: cst.Subscript, value: Value) ->
         writes.note(reader, owner, "item", node)
         updated = reader.tensor("set item", [owner, value], node)
         owner.node = updated.node
+    elif isinstance(owner, Grad):
+        reader.emit(Called, node, "set item", owner, [value], {}, UNKNOWN)
     elif isinstance(owner, Instance):
         _set_child(reader, owner, key, value, node)
     elif isinstance(owner, Method) and owner.name in ("_modules", "_parameters") and isinstance(owner.owner, Instance):
@@ -110,6 +113,8 @@ def get_item(
         return part
     if isinstance(owner, Data):
         return Data(owner.node, owner.spot, owner.name)
+    if isinstance(owner, Grad):
+        return Grad(owner.param, True)
     if isinstance(owner, Seq):
         if sliced:
             return _slice(owner, sliced)

@@ -22,6 +22,7 @@ from freezelint.source.values import (
     Dict,
     External,
     Func,
+    Grad,
     Instance,
     Loader,
     Method,
@@ -110,6 +111,8 @@ def get_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) ->
         return Func(info, owner.owner) if info else Method(owner.owner, name)
     if isinstance(owner, Object) and name in owner.attrs:
         return owner.attrs[name]
+    if isinstance(owner, Grad) and name == "data":
+        return owner
     if isinstance(owner, Object) and owner.external == "namespace":
         return UNKNOWN
     if isinstance(owner, Seq) and name in ("values", "indices") and len(owner.items) == 2:  # of max, topk, sort
@@ -172,7 +175,7 @@ def class_attribute(reader: Reader, info: ClassInfo, name: str, owner: Value) ->
 def tensor_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) -> Value:
     if name == "grad":
         reader.emit(GradRead, node, owner, reader.node_of(owner))
-        return UNKNOWN
+        return Grad(owner) if isinstance(owner, Param) else UNKNOWN
     if name == "requires_grad":
         return grad_state(reader, owner)
     if name == "data":

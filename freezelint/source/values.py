@@ -144,6 +144,14 @@ class Param(Value):
 
 
 @dataclass(eq=False, slots=True)
+class Grad(Value):
+    """`.grad` of a parameter, or a part of it."""
+
+    param: Param
+    part: bool = False
+
+
+@dataclass(eq=False, slots=True)
 class Instance(Value):
     """An object: a module of torch, of the project, from a factory, or any other object of a project class."""
 
