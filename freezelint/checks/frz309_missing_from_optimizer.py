@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
+from freezelint.source.hidden import unregistered
 from freezelint.source.late import added_after, forgotten_group, missing, seen_from, unfrozen_after
 from freezelint.source.left_out import LeftOut, groups_left_out, largest, listed, names_of, root_of
 from freezelint.source.story import AttributeSet, Backward, OptimizerBuilt, Story
@@ -26,9 +27,11 @@ TAKEN = "the optimizer takes its parameters here"
 
 @RULE.on(Story)
 def left_out(story: Story) -> Iterator[Finding]:
-    for group in groups_left_out(story):
+    groups = groups_left_out(story)
+    hidden = unregistered(story) if groups else set()
+    for group in groups:
         built = _optimizer(story, group)
-        if built is None:
+        if built is None or any(id(param) in hidden for param in group.params):
             continue
         subject = group.names.replace("`", "")
         late = added_after(story, group.params, built)

@@ -1,4 +1,4 @@
-"""What a module uses and does not register: modules, parameters and leaf tensors in plain attributes or in `forward`."""
+"""What a module uses and does not register: in plain attributes, or made anew in each `forward`."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ def _used(module: Instance, story: Story) -> bool:
             if event.module is module or any(event.module is part for part in submodules(module)):
                 return True
         elif isinstance(event, Called) and isinstance(event.owner, (Seq, Dict)) and not event.name:
-            if any(module is held for held in modules_in(event.owner)):
+            called = modules_in(event.owner)
+            if any(module is held for held in called):
                 return True
     return False
 
@@ -183,3 +184,17 @@ def _set_by_hand(module: Instance, story: Story) -> bool:
         if isinstance(event, Called) and FIXED.search(event.name) and any(map(among, event.args)):
             return True
     return False
+
+
+def unregistered(story: Story) -> set[int]:
+    """The ids of all parameters that are used and not registered: whoever asks for more need not ask about these."""
+    found: set[int] = set()
+    for event in story.of(AttributeSet):
+        hidden = hidden_in(event, story)
+        if hidden is not None:
+            found |= {id(p) for p in hidden.params} | {id(p) for m in hidden.modules for p in parameters_of(m)}
+        for value in options(event.value):
+            if isinstance(value, Tensor):
+                behind = (story.of_node.get(i) for i in story.map.surely_reached([value.node]))
+                found |= {id(param) for param in behind if param is not None and param.owner is None}
+    return found | {id(param) for event in made_in_forward(story) for param in parameters_of(event.module)}

@@ -68,9 +68,10 @@ def _take(reader: Reader, new: Optimizer, value: Value, node: cst.CSTNode, depth
         if not any(value is known for known in new.params):
             new.params.append(value)
     elif isinstance(value, ParamIter):
-        for item in elements.consume(reader, value, node, "optimizer"):
+        taken = elements.consume(reader, value, node, "optimizer")
+        for item in taken:
             _take(reader, new, item, node, depth)
-        new.known = new.known and (bool(value.items) or value.filtered)
+        new.known = new.known and len(taken) == len(value.items) and (bool(taken) or value.filtered)
     elif isinstance(value, Dict):
         given = value.items.get("params", UNKNOWN)
         _take(reader, new, given, node, depth)
