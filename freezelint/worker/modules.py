@@ -63,7 +63,9 @@ def _bills(path: str, costs: Costs, whole: Costs) -> Json:
     }
 
 
-def parameter_rows(recording: Recording, model: nn.Module, stepped: set[int] | None, log: SetupLog) -> list[Json]:
+def parameter_rows(
+    recording: Recording, model: nn.Module, stepped: set[int] | None, log: SetupLog, places: dict[str, Line]
+) -> list[Json]:
     """Every parameter of the user's model, by name."""
     originals = dict(model.named_parameters())
     return [
