@@ -8,7 +8,7 @@ from .ledger import Backward, Leaf
 from .monitor import Monitor
 from .operations import KIND
 from .places import Place
-from .record import Cut, Node, all_nodes
+from .record import Cut, Node
 from .survey import maximal, parent
 
 MOST_LOSSES = 12
@@ -21,7 +21,7 @@ class MapBuilder:
         self.edges: list[list[Any]] = []
         self.ids: dict[int, int] = {}
         self.notes: list[str] = []
-        self.stepped: set[int] = set()  # leaves that the optimizers behind the pass in hand step
+        self.purposes: dict[int, set[int]] = {}  # value -> leaves that the optimizers behind its passes step
         self.leaves = [leaf for leaf in monitor.ledger.leaves.values() if trainable(leaf)]
         self.hidden = {id(leaf) for _, _, _, leaves in monitor.ledger.hidden for leaf in leaves}
         self.wanted = {
@@ -30,18 +30,14 @@ class MapBuilder:
 
     def build(self) -> dict[str, Any]:
         losses = chosen(self.monitor.ledger.backwards)
+        self.note_purposes(losses)
         for event in losses:
-            fresh = [node for node in all_nodes(event.roots) if id(node) not in self.ids]
+            fresh = [node for node in nodes_behind(event.roots) if id(node) not in self.ids]
             fresh.sort(key=lambda node: node.order)
-            self.stepped = {id(leaf) for opt in event.steppers for leaf in opt.leaves}
             for node in fresh:
                 self.reserve(node)
             for node in fresh:
-                if self.nodes[self.ids[id(node)]][0] in ("parameter", "input") and node.detail.read_by:
-                    continue  # a leaf whose gradient is used by hand: where it came from is another story
-                for source, cut in node.into:
-                    start = self.summary(source) if cut is not None and node.order < event.since else self.number(source)
-                    self.edges.append([start, self.ids[id(node)], packed(cut), True])
+                self.connect(node, event)
         for event in losses:
             for root in event.roots:
                 self.loss(root, event)
@@ -49,10 +45,25 @@ class MapBuilder:
         self.unreached()
         return {"witness": "run", "notes": self.notes, "nodes": self.nodes, "edges": self.edges}
 
+    def note_purposes(self, losses: list[Backward]) -> None:
+        """Which leaves each value's passes are made to step: all of them where no pass was stepped."""
+        for event in losses:
+            stepped = {id(leaf) for opt in event.steppers for leaf in opt.leaves} or self.wanted
+            for node in nodes_behind(event.roots):
+                self.purposes[id(node)] = self.purposes.get(id(node), set()) | stepped
+
+    def connect(self, node: Node, event: Backward) -> None:
+        if given_by_hand(node):
+            return
+        for source, cut in node.into:
+            stale = cut is not None and node.order < event.since
+            start = self.summary(source, node) if stale else self.number(source, node)
+            self.edges.append([start, self.ids[id(node)], packed(cut), True])
+
     def reserve(self, node: Node) -> None:
         leaf = node.detail if isinstance(node.detail, Leaf) else None
         if leaf is not None and (node.kind == "parameter" or leaf.attacked):
-            number = self.parameter(leaf)
+            number = self.parameter(leaf, node)
         elif node.kind == "input" and leaf is not None and not self.forced(node):
             number = self.put("input", leaf.name or leaf.via or "input", node.place)
             self.nodes[number][2] = True
@@ -62,19 +73,19 @@ class MapBuilder:
             self.nodes[number][2] = True if node.kind == "input" else None
         self.ids[id(node)] = number
 
-    def summary(self, source: Node) -> int:
+    def summary(self, source: Node, user: Node) -> int:
         """What a cut of an earlier pass took the gradient from, in one step: the cut nearest to the loss is the one told."""
         number = self.put("value", spelled(source.text), source.place)
         lost = behind(source, live=False)
         for leaf in self.leaves:
             if id(leaf) in lost:
-                self.edges.append([self.parameter(leaf), number, None, True])
+                self.edges.append([self.parameter(leaf, user), number, None, True])
         return number
 
-    def number(self, node: Node) -> int:
+    def number(self, node: Node, user: Node) -> int:
         leaf = node.detail
         if isinstance(leaf, Leaf) and (node.kind == "parameter" or leaf.attacked):
-            return self.parameter(leaf)
+            return self.parameter(leaf, user)
         return self.ids[id(node)]
 
     def forced(self, node: Node) -> bool:
@@ -85,9 +96,10 @@ class MapBuilder:
         self.nodes.append([kind, name, None, list(place) if place else None, "", {}, None])
         return len(self.nodes) - 1
 
-    def parameter(self, leaf: Leaf) -> int:
-        """Its node: one where it is about to be stepped, another where the pass is not meant for it."""
-        meant = leaf.attacked or (trainable(leaf) and (not self.stepped or id(leaf) in self.stepped))
+    def parameter(self, leaf: Leaf, user: Node | None = None) -> int:
+        """Its node: one where it is about to be stepped, another where the passes are not meant for it."""
+        purpose = self.purposes.get(id(user)) if user is not None else None
+        meant = leaf.attacked or (trainable(leaf) and (not purpose or id(leaf) in purpose))
         key = id(leaf) if meant or not trainable(leaf) else -id(leaf)
         known = self.ids.get(key)
         if known is not None:
@@ -107,7 +119,7 @@ class MapBuilder:
         """What autograd reached though the record knows no way (work in C++, other threads)."""
         if not event.roots:
             return
-        known = {id(node.detail) for node in all_nodes(event.roots) if node.kind == "parameter"}
+        known = {id(node.detail) for node in nodes_behind(event.roots) if node.kind == "parameter"}
         root = self.ids[id(event.roots[0])]
         for leaf in event.leaves:
             if leaf.is_parameter and id(leaf) not in known:
@@ -123,7 +135,6 @@ class MapBuilder:
             for leaf in opt.leaves
             if trainable(leaf) and not {id(leaf), -id(leaf)} & self.ids.keys() and self.in_use(leaf)
         ]
-        self.stepped = set()
         for leaf in dead:
             self.parameter(leaf)
         for top, members in maximal(dead, {id(leaf) for leaf in dead}):
@@ -224,6 +235,23 @@ def spelled(name: str) -> str:
 
 
 _OPERATORS = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "matmul": "matmul", "pow": "pow"}
+
+
+def given_by_hand(node: Node) -> bool:
+    """A leaf whose gradient the script uses itself: where its value came from is another story."""
+    return node.kind == "input" and node.detail is not None and bool(node.detail.read_by)
+
+
+def nodes_behind(roots: list[Node]) -> list[Node]:
+    found = {id(node): node for node in roots}
+    todo = list(roots)
+    while todo:
+        node = todo.pop()
+        for source, _ in () if given_by_hand(node) else node.into:
+            if id(source) not in found:
+                found[id(source)] = source
+                todo.append(source)
+    return list(found.values())
 
 
 def packed(cut: Cut | None) -> list[Any] | None:

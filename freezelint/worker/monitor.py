@@ -230,6 +230,10 @@ class Monitor(Scopes):
                     found[id(leaf)] = leaf
         if kind == "grad":
             wanted = {id(self.ledger.leaf(tensor, make=False)) for tensor in inputs or []}
+            for tensor in inputs or []:
+                known = self.flow.of(tensor)
+                if known is not None:
+                    known.asked = True
             scalar = len(roots) == 1 and roots[0].numel() == 1 and not create_graph
             for leaf in found.values():
                 if id(leaf) in wanted:
@@ -315,7 +319,7 @@ class Monitor(Scopes):
                 if gradient is None:
                     leaf.no_gradient += 1
                     continue
-                fresh = any(entry not in event.steppers for event in leaf.pending)
+                fresh = any(event.seq > entry.last_step for event in leaf.pending)
                 nonzero = bool(gradient.any()) if gradient.layout == torch.strided and not gradient.is_meta else True
                 leaf.had_gradient += nonzero
                 leaf.zero_gradient += not nonzero
@@ -325,9 +329,9 @@ class Monitor(Scopes):
                         event.steppers.append(entry)
                 if (not parameter.requires_grad and not fresh) or leaf.masked:
                     watched.append((leaf, parameter.detach().clone(), fresh))
+        entry.last_step = now()
         entry.steps += 1
         entry.first_step = entry.first_step or now()
-        entry.last_step = now()
         entry.scheduled |= any(group.get("initial_lr", 0) for group in optimizer.param_groups)
         for region in self.autocasts:
             self.stepped_inside(region)

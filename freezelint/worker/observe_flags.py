@@ -256,12 +256,20 @@ def random_features(ledger: Ledger) -> Iterator[Fact]:
     for top, members in maximal(drawn, {id(leaf) for leaf in ledger.leaves.values() if untouched(leaf)}):
         if top is None or not any(len(leaf.shape) > 1 for leaf in members):
             continue
+        if opened_elsewhere(frozen_at(members[0]), ledger):
+            continue  # one of several that a schedule opens in turn
         words = f"{top.name} {top.type}".lower()
         place = frozen_at(members[0])
         near = " ".join(lines_above(place, 3) if place else []).lower()
         if not loaded_beside(top) or any(word in words for word in _ON_PURPOSE) or any(word in near for word in ("random", "on purpose")):
             continue
         yield fact("random_frozen", place, top.name, parameters=len(members), elements=size(members))
+
+
+def opened_elsewhere(place: Place | None, ledger: Ledger) -> bool:
+    """Whether something frozen by the same line trains again later."""
+    frozen = (leaf for leaf in ledger.leaves.values() if any(flag.place == place for flag in leaf.flags))
+    return any(flag.value for leaf in frozen for flag in leaf.flags)
 
 
 def loaded_beside(top: Mod) -> bool:

@@ -14,6 +14,7 @@ def inputs(monitor: Monitor) -> Iterator[Fact]:
     ledger = monitor.ledger
     wanted = {id(leaf) for opt in ledger.optimizers for leaf in opt.leaves if leaf.wanted or not opt.steps}
     forced: set[int] = set()
+    hidden = {id(leaf) for _, _, _, leaves in ledger.hidden for leaf in leaves}
     for event in monitor.events:
         if event["kind"] != "forced" or not event["effect"] or event["behind"] is None:
             continue
@@ -25,7 +26,7 @@ def inputs(monitor: Monitor) -> Iterator[Fact]:
     for leaf in ledger.leaves.values():
         if leaf.is_parameter or leaf.optimizers or not leaf.reached or leaf.read_by or id(leaf) in forced:
             continue
-        if leaf.numel == 1 or leaf.needed or leaf.place is None:
+        if leaf.numel == 1 or leaf.needed or leaf.place is None or id(leaf) in hidden:
             continue
         yield fact(
             "wasted_input", leaf.place, leaf.name or "input", text=leaf.via, passes=leaf.reached, elements=leaf.numel

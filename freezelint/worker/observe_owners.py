@@ -217,7 +217,10 @@ def other_network(monitor: Monitor) -> Iterator[Fact]:
             if mixed and not stolen(event, opt, ledger):
                 continue
             mine = {id(leaf) for own in stepped for leaf in own.leaves} - {id(leaf) for leaf in other}
-            nodes = [node for node in all_nodes(event.roots) if uses(node, other)]
+            values = all_nodes(event.roots)
+            nodes = [node for node in values if uses(node, other)]
+            if any(node.asked and behind(node, live=True) & {id(leaf) for leaf in other} for node in values):
+                continue  # the gradient at its output is read
             if nodes and not any(carries(node, mine, other) for node in nodes):
                 yield fact(
                     "other_network",

@@ -36,7 +36,7 @@ class Cut:
 class Node:
     """A parameter, an input that requires grad, or a value that depends on one."""
 
-    __slots__ = ("detail", "grad", "into", "kind", "order", "place", "shape", "text", "used")
+    __slots__ = ("asked", "detail", "grad", "into", "kind", "order", "place", "shape", "text", "used")
 
     def __init__(self, kind: str, text: str, place: Place | None, grad: bool) -> None:
         self.kind, self.text, self.place, self.grad = kind, text, place, grad
@@ -44,6 +44,7 @@ class Node:
         self.into: list[tuple[Node, Cut | None]] = []
         self.detail: Any = None  # the ledger's entry of a parameter or an input
         self.used = False
+        self.asked = False  # autograd.grad was asked for its gradient
         self.shape: tuple[int, ...] = ()
 
 
@@ -361,11 +362,12 @@ class Flow(TorchFunctionMode):
         return [self.exported[key][1] for key in self.exports_on(frame, place)]
 
     def exports_on(self, frame: Any, place: Place) -> list[int]:
-        found = []
         first, last = statement_lines(place)
+        latest: dict[Place, int] = {}
         for key, (_, _, _, made) in self.exported.items():
             if made is not None and made[0] == place[0] and made[5] == place[5] and first <= made[1] <= last:
-                found.append(key)
+                latest[made] = key
+        found = list(latest.values())
         for value in named_values(frame, place):
             if id(value) in self.exported and self.exported[id(value)][0] is value:
                 found.append(id(value))
