@@ -92,7 +92,7 @@ def on_state(event: AttributeSet) -> Iterator[Finding]:
     assert isinstance(event.node, cst.Attribute)
     target: cst.CSTNode | None = event.node.value
     if isinstance(target, cst.Name):
-        loop = loop_around(scope(event), event.node)
+        loop = loop_around(Spot(event.spot.file, event.node))
         target = loop.iter if loop else None
         if isinstance(target, cst.Call) and isinstance(target.func, cst.Attribute):
             target = target.func.value

@@ -10,8 +10,8 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
-from freezelint.source import freezes, polarity
-from freezelint.source.flags import code, held, loop_around, scope
+from freezelint.source import freezes, intent, polarity
+from freezelint.source.flags import code, held, loop_around
 from freezelint.source.freezes import Setting
 from freezelint.source.story import AttributeSet, Called, Event, GradFlag, ModuleCall, Rebound, Replaced, Spot, Story
 from freezelint.source.values import Instance, Param, direct_children, parameters_of, submodules
@@ -31,10 +31,6 @@ HOW = {
 TURN = "turn the flag"
 INVERTED = "`{text}` is inverted: `{flag}` asks for {one} and gives {other}"
 COMMENTED = "the line says freeze and sets `requires_grad` to True: nothing is frozen"
-FREEZES = re.compile(r"\b(freez(e|es|ing)|frozen|froze)\b", re.IGNORECASE)
-OTHERWISE = re.compile(
-    r"un-?_?fr[eo]|except|\bbut\b|\bonly\b|\bnot\b|n't|\blast\b|\brest\b|other|train|until|after|\bif\b", re.I
-)
 LITERAL = re.compile(r"requires_grad(\s*=\s*True\b|_\((requires_grad=)?(True)?\))")
 DRAWN = ("reset_parameters", "_reset_parameters", "init_weights", "_init_weights", "reset")
 
@@ -214,20 +210,12 @@ def line_of(event: Event) -> str:
 
 def says_freeze(event: Event) -> bool:
     """The comment right above the line or its loop, or the name of the function that does nothing else."""
-    lines = event.spot.file.text.splitlines()
-    here = event.spot.locate().line
-    loop = loop_around(scope(event), event.spot.node)
-    first = freezes.line_of(event, loop) if loop is not None else here
-    comments = [text.partition("#")[2] for text in lines[first - 1 : here]]
-    above = first - 2
-    while above >= 0 and lines[above].strip().startswith("#"):
-        comments.append(lines[above].strip().lstrip("# "))
-        above -= 1
-    text = " ".join(comments)
-    if FREEZES.search(text) and not OTHERWISE.search(text):
+    loop = loop_around(event.spot)
+    text = intent.comments(event.spot, freezes.line_of(event, loop) if loop is not None else None)
+    if intent.FREEZES.search(text) and not intent.OTHERWISE.search(text):
         return True
     function = event.context.calls[-1] if event.context.calls else None
-    if function is None or not re.match(r"_?freeze(_|$)", function.name) or OTHERWISE.search(function.name):
+    if function is None or not re.match(r"_?freeze(_|$)", function.name) or intent.OTHERWISE.search(function.name):
         return False
     body = function.file.code(function.node)
     return not re.search(r"False|freeze\w*\(.*\n(.|\n)*freeze\w*\(|\bnot\b", body)

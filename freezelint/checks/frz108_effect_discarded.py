@@ -73,7 +73,7 @@ def used_after(event: Event, name: str, node: cst.Call) -> bool:
     lines = event.spot.file.text.splitlines()
     end = Spot(event.spot.file, function).locate().end_line if isinstance(function, cst.FunctionDef) else len(lines)
     below = "\n".join(lines[place.end_line : end])
-    loop = loop_around(function, node)
+    loop = loop_around(Spot(event.spot.file, node))
     if loop is not None:
         below += "\n" + "\n".join(lines[Spot(event.spot.file, loop).locate().line - 1 : place.line - 1])
     first = re.search(rf"^(.*?)\b{name}\b(.*)$", below, re.MULTILINE)
@@ -108,7 +108,7 @@ def kept(event: Event, node: cst.Call, target: str) -> tuple[tuple[Place, str], 
     """`x.detach()` becomes `x = x.detach()` where that is what `x` means from here on."""
     if node is not getattr(event, "node", None) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", target):
         return ()
-    loop = loop_around(scope(event), node)
+    loop = loop_around(Spot(event.spot.file, node))
     if loop is not None and re.search(rf"\b{re.escape(target)}\b", code(event, loop.target)):
         return ()
     return ((event.spot, f"{target} = {code(event, node)}"),)

@@ -9,7 +9,7 @@ import libcst as cst
 
 from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
-from freezelint.source.flags import code, loop_around, scope
+from freezelint.source.flags import code, loop_around
 from freezelint.source.story import Called, Story
 from freezelint.source.values import Instance, ParamIter, Seq, Value, submodules
 
@@ -29,7 +29,7 @@ def zipped(event: Called, _story: Story) -> Iterator[Finding]:
     if event.name != "zip" or not isinstance(node, cst.Call) or len(node.args) != len(event.args):
         return
     kinds = [kind_of(value, code(event, arg.value)) for value, arg in zip(event.args, node.args, strict=True)]
-    loop = loop_around(scope(event), node)
+    loop = loop_around(event.spot)
     if "parameters" not in kinds or loop is None:
         return
     at = kinds.index("parameters")

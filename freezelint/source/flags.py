@@ -10,6 +10,7 @@ import libcst as cst
 from freezelint.findings import Location
 from freezelint.source.project import ClassInfo
 from freezelint.source.story import AttributeSet, Event, Spot, Story
+from freezelint.source.syntax import within_function
 from freezelint.source.values import NONE, Const, Instance, Param, Tensor, Value, options, parameters_of
 from freezelint.textfile import python_lines
 
@@ -165,13 +166,9 @@ def scope(event: Event) -> cst.CSTNode:
     return calls[-1].node if inside else event.spot.file.tree
 
 
-def loop_around(node: cst.CSTNode, wanted: cst.CSTNode, around: cst.For | None = None) -> cst.For | None:
-    """The innermost `for` below `node` that holds `wanted`."""
-    if node is wanted:
-        return around
-    inner = node if isinstance(node, cst.For) else around
-    found = (loop_around(child, wanted, inner) for child in node.children)
-    return next((loop for loop in found if loop is not None), None)
+def loop_around(spot: Spot) -> cst.For | None:
+    """The innermost `for` of the same function that holds a node."""
+    return next((node for node in within_function(spot) if isinstance(node, cst.For)), None)
 
 
 def shown(event: Event) -> bool:

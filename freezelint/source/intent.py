@@ -1,0 +1,61 @@
+"""What a line says it is for: the words of its comment, its function, its condition."""
+
+from __future__ import annotations
+
+import re
+
+import libcst as cst
+
+from freezelint.source import polarity
+from freezelint.source.story import Event, Spot
+from freezelint.source.syntax import within_function
+from freezelint.textfile import python_lines
+
+FREEZES = re.compile(r"\b(freez(e|es|ing)|frozen|froze)\b", re.IGNORECASE)
+OTHERWISE = re.compile(
+    r"un-?_?fr[eo]|except|\bbut\b|\bonly\b|\bnot\b|n't|\blast\b|\brest\b|other|train|until|after|\bif\b", re.IGNORECASE
+)
+STAYS = re.compile(
+    r"\bfrozen\b|\bfreez(e|es|ing)\b|\bfixed\b|(stay|keep|remain|left|leave)s?\b.*\b(as|fixed|unchanged|pre-?trained|constant)"
+    r"|(do not|don't|not|never|no|without)\b.*\b(train|updat|tun|learn|gradient)",
+    re.IGNORECASE,
+)
+STATISTICS = re.compile(r"\bbn\b|batch_?-?norm|statistic|running|dropout|norm", re.IGNORECASE)
+
+
+def comments(spot: Spot, first: int | None = None) -> str:
+    """The comment on a line, and the lines of comment right above it (or above line `first`)."""
+    lines = python_lines(spot.file.text)
+    here = spot.locate().line
+    first = here if first is None else first
+    found = [text.partition("#")[2] for text in lines[first - 1 : here]]
+    above = first - 2
+    while above >= 0 and lines[above].strip().startswith("#"):
+        found.insert(0, lines[above].strip().lstrip("# "))
+        above -= 1
+    return " ".join(found)
+
+
+def conditions(spot: Spot) -> list[tuple[cst.BaseExpression, bool]]:
+    """The tests of the `if`s a node stands under in its function, and whether they hold there."""
+    found: list[tuple[cst.BaseExpression, bool]] = []
+    inner: cst.CSTNode = spot.node
+    for node in within_function(spot):
+        if isinstance(node, cst.If) and inner is not node.test:
+            found.append((node.test, inner is node.body))
+        inner = node
+    return found
+
+
+def means_to_freeze(event: Event) -> bool:
+    """Whether the comment, the function or the condition of a line says that it is to freeze something."""
+    text = comments(event.spot)
+    if STAYS.search(text):
+        return not STATISTICS.search(text)
+    for test, holds in conditions(event.spot):
+        says = polarity.says(test)
+        if says is not None and says is not holds:
+            return True
+    function = event.context.calls[-1].name if event.context.calls else ""
+    named = re.match(r"_?(freeze|fix)(_|$)", function)
+    return bool(named) and not OTHERWISE.search(function) and not STATISTICS.search(function)
