@@ -16,6 +16,18 @@ import freezelint
 ROOT = Path(freezelint.__file__).parent.parent
 HOOKS = ROOT / ".pre-commit-hooks.yaml"
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+MODEL = """import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Linear(2, 2)
+        self.body.requires_grad = False
+
+    def forward(self, x):
+        return self.body(x)
+"""
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,7 +56,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def hook_repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This source tree as committed, as a repository that pre-commit can clone."""
     folder = tmp_path_factory.mktemp("hook") / "freezelint"
-    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
     names = names or [str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file()]
     for name in names:
         if name.startswith(("freezelint/", "rules/")) or "/" not in name:
@@ -109,12 +123,7 @@ def test_fix_hook_changes_the_file(tmp_path: Path, hook_repo: Path, home: dict[s
 def test_verify_hook_runs_where_it_is_asked_for(tmp_path: Path, hook_repo: Path, home: dict[str, str]) -> None:
     pytest.importorskip("torch")
     python = f'[tool.freezelint]\npython = "{sys.executable}"\n'
-    model = (
-        "import torch\n\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        "        self.body = torch.nn.Linear(2, 2)\n        self.body.requires_grad = False\n\n"
-        "    def forward(self, x):\n        return self.body(x)\n"
-    )
-    repository(tmp_path, {"models.py": model, "pyproject.toml": python})
+    repository(tmp_path, {"models.py": MODEL, "pyproject.toml": python})
     done = run_hook(tmp_path, hook_repo, home, "freezelint-verify", "--hook-stage", "manual")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "models.py:8:9: FRZ101" in done.stdout
@@ -128,3 +137,28 @@ def test_hook_on_two_thousand_files(tmp_path: Path, hook_repo: Path, home: dict[
     assert done.returncode == 1
     assert "pkg/train.py:4:1: FRZ101" in done.stdout
     assert "Found 1 error in 2000 files" in done.stdout
+
+
+def test_hook_environment_is_a_static_linter_without_torch(
+    tmp_path: Path, hook_repo: Path, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pre-commit installed is what `pip install freezelint` gives: a wheel in a clean environment."""
+    repository(tmp_path, {"models.py": MODEL})
+    run_hook(tmp_path, hook_repo, home, "freezelint")
+    python = next(Path(home["PRE_COMMIT_HOME"]).glob("repo*/py_env*/bin/python"))
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([python, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    look = "import importlib.util as u, freezelint, pathlib; p = pathlib.Path(freezelint.__file__).parent; "
+    look += "print(u.find_spec('torch'), *sorted(q.name for q in p.iterdir()))"
+    found = run("-c", look).stdout.split()
+    assert found[0] == "None"
+    assert {"_rules", "py.typed", "settings.schema.json", "worker"} <= set(found)
+    assert run("-m", "freezelint", "rule", "FRZ101").stdout.startswith("# FRZ101 ")
+    traced = run("-m", "freezelint", "--trace", "--isolated", "--output-format", "concise", "models.py")
+    assert "models.py:8:9: FRZ101 [*]" in traced.stdout
+    assert "FRZ003 no interpreter with torch was found" in traced.stdout
+    assert "Traceback" not in traced.stdout + traced.stderr
