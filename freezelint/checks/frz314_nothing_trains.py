@@ -1,19 +1,95 @@
-"""FRZ314: no parameter gets a gradient."""
+"""FRZ314: everything is frozen, or the optimizer is empty, and the code trains all the same."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+
+import libcst as cst
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
+from freezelint.gradient_map import Kind
 from freezelint.rule import Rule
+from freezelint.source.story import Backward, Called, GradFlag, OptimizerBuilt, Step, Story
+from freezelint.source.syntax import tests_over
+from freezelint.source.values import Dict, Param, ParamIter, Seq, Value
 
 RULE = Rule(
     code="FRZ314",
     name="nothing-trains",
-    message="no parameter gets a gradient: the steps change nothing",
+    message="everything that `{loss}` depends on is frozen here: no parameter gets a gradient, nothing trains",
     claim=ClaimKind.STARVED,
 )
+EMPTY = "`{optimizer}` gets no parameters: everything that could pass its filter is frozen"
+
+
+@RULE.on(Backward)
+def all_frozen(event: Backward, story: Story) -> Iterator[Finding]:
+    if event.node is None or event.via == "autograd.grad" or story.incomplete or _guarded(event):
+        return
+    if any(True for built in story.of(OptimizerBuilt) for _ in empty_optimizer(built, story)):
+        return
+    params = _frozen_behind(event, story)
+    if not params or not any(step.seq > event.seq for step in story.of(Step)):
+        return
+    freezes = [e for e in story.of(GradFlag) if e.seq < event.seq and e.flag is False and _share(e.params, params)]
+    place = freezes[-1].spot if freezes else event.spot
+    loss = event.loss_spot.text if event.loss_spot else _loss(event)
+    yield RULE.report(place, related=((event.spot, "backward starts here"),), subject=loss, loss=loss)
+
+
+@RULE.on(OptimizerBuilt)
+def empty_optimizer(event: OptimizerBuilt, story: Story) -> Iterator[Finding]:
+    one = event.optimizer
+    if one.params or one.tensors or not one.known or story.incomplete:
+        return
+    if not one.groups or not all(_filtered_empty(group) for group in one.groups):
+        return
+    if any(e.flag is False for e in story.of(GradFlag) if e.seq < event.seq):
+        name = event.spot.text.split("(")[0]
+        yield RULE.report(event.spot, subject=one.name, message=EMPTY, optimizer=name, loss="")
+
+
+def _frozen_behind(event: Backward, story: Story) -> list[Param]:
+    """The parameters behind a loss, if all of them are surely frozen and nothing else could need a gradient."""
+    assert event.node is not None
+    behind = story.map.behind([event.node])
+    if behind != story.map.surely_reached([event.node]):
+        return []
+    nodes = [story.map.nodes[i] for i in behind]
+    if any(node.kind is Kind.UNKNOWN or (node.kind is Kind.INPUT and node.trainable) for node in nodes):
+        return []
+    params = [story.of_node[node.id] for node in nodes if node.id in story.of_node]
+    if any(story.flag_at(p, event) is not False or (p.owner and p.owner.escaped) for p in params):
+        return []
+    return [] if any("require" in e.name for e in story.of(Called)) else params
+
+
+def _guarded(event: Backward) -> bool:
+    return any("requires_grad" in event.spot.file.code(test) for _, test in tests_over(event.spot))
+
+
+def _share(one: list[Param], other: list[Param]) -> bool:
+    return any(param is known for param in one for known in other)
+
+
+def _loss(event: Backward) -> str:
+    node = event.spot.node
+    if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and not node.args:
+        return " ".join(event.spot.file.code(node.func.value).split())
+    return "the loss"
+
+
+def _filtered_empty(value: Value | None) -> bool:
+    """A filter by `requires_grad` that let nothing through."""
+    if isinstance(value, Dict):
+        return _filtered_empty(value.items.get("params"))
+    if isinstance(value, Seq) and value.items:
+        return all(_filtered_empty(item) for item in value.items)
+    if not isinstance(value, (Seq, ParamIter)) or value.items or value.spot is None:
+        return False
+    return not getattr(value, "open", False) and bool(re.search(r"\bfor\b|filter\(", value.spot.text))
 
 
 @RULE.on(Facts)
