@@ -56,7 +56,7 @@ def verify_targets(
     if python is None:
         result.notes.append(note(reason, Location(str(project_root), 1)))
         return result
-    options = {"steps": settings.steps, "device": settings.device, "seed": settings.seed}
+    options: dict[str, Any] = {"steps": settings.steps, "device": settings.device, "seed": settings.seed}
     with Worker(python, project_root, settings.timeout_s) as worker:
         for number, target in enumerate(chosen, 1):
             progress(f"running {target['name']} ({number} of {len(chosen)})")

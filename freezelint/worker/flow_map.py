@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .ledger import Backward, Leaf
+from .ledger import Backward, Leaf, Mod
 from .monitor import Monitor
 from .operations import KIND
 from .places import Place
-from .record import Cut, Node
 from .survey import maximal, parent
+from .tape import Cut, Node
 
 MOST_LOSSES = 12
 
@@ -74,7 +74,7 @@ class MapBuilder:
         self.ids[id(node)] = number
 
     def summary(self, source: Node, user: Node) -> int:
-        """What a cut of an earlier pass took the gradient from, in one step: the cut nearest to the loss is the one told."""
+        """What a cut of an earlier pass took the gradient from, in one step: the cut nearest to the loss is told."""
         number = self.put("value", spelled(source.text), source.place)
         lost = behind(source, live=False)
         for leaf in self.leaves:
@@ -144,7 +144,6 @@ class MapBuilder:
                 if top is not None and place is not None:
                     entry[3], entry[4] = list(place), top.name
 
-
     def in_use(self, leaf: Leaf) -> bool:
         """Not replaced by another parameter since the optimizer took it."""
         owner = leaf.owner
@@ -153,13 +152,13 @@ class MapBuilder:
         return owner.ref() is not None and owner.current.get(leaf.attribute) is leaf
 
 
-def registration(entry: Any) -> Place | None:
+def registration(entry: Mod) -> Place | None:
     above = parent(entry)
     if above is not None:
         flag = above.children.get(entry.path.rpartition(".")[2])
         if flag is not None and flag.place is not None:
-            return flag.place  # type: ignore[no-any-return]
-    return entry.place  # type: ignore[no-any-return]
+            return flag.place
+    return entry.place
 
 
 def trainable(leaf: Leaf) -> bool:

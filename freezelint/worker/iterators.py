@@ -79,13 +79,10 @@ def holds(value: Any, frames: set[int], depth: int = 3) -> bool:
         return id(value.gi_frame) in frames
     if depth == 0:
         return False
-    return any(
-        holds(inner, frames, depth - 1)
-        for inner in gc.get_referents(value)
-        if isinstance(inner, ITERATORS) or isinstance(inner, tuple)
-        for inner in (inner if isinstance(inner, tuple) else (inner,))
-        if isinstance(inner, ITERATORS)
-    )
+    referents: list[Any] = []
+    for inner in gc.get_referents(value):
+        referents.extend(inner if isinstance(inner, tuple) else (inner,))
+    return any(holds(inner, frames, depth - 1) for inner in referents if isinstance(inner, ITERATORS))
 
 
 def uses_after(name: str, place: Place) -> list[tuple[int, int]]:
@@ -113,11 +110,16 @@ def uses_after(name: str, place: Place) -> list[tuple[int, int]]:
             names -= targets
         elif isinstance(node, ast.For) and dotted(node.iter) in names:
             found.append((node.lineno, node.iter.end_lineno or node.lineno))
-        elif isinstance(node, ast.Call) and drains(node) and any(dotted(item) in names for item in node.args):
-            found.append((node.lineno, node.end_lineno or node.lineno))
-        elif isinstance(node, (ast.ListComp, ast.GeneratorExp)) and dotted(node.generators[0].iter) in names:
+        elif isinstance(node, ast.expr) and consumes(node, names):
             found.append((node.lineno, node.end_lineno or node.lineno))
     return [use for use in found if not exclusive(body, place[1], use[0])]
+
+
+def consumes(node: ast.expr, names: set[str]) -> bool:
+    """A call that takes one of the names, or a comprehension over it."""
+    if isinstance(node, ast.Call):
+        return drains(node) and any(dotted(item) in names for item in node.args)
+    return isinstance(node, (ast.ListComp, ast.GeneratorExp)) and dotted(node.generators[0].iter) in names
 
 
 def own_nodes(body: ast.AST) -> Iterator[ast.AST]:
@@ -143,9 +145,11 @@ def exclusive(body: ast.AST, first: int, second: int) -> bool:
     for node in ast.walk(body):
         if isinstance(node, ast.If) and within(node.body, first) and within(node.orelse, second):
             return True
-        if isinstance(node, ast.If) and within(node.body, first) and not within(node.body, second):
-            if isinstance(node.body[-1], (ast.Return, ast.Raise, ast.Continue, ast.Break)):
-                return True
+        leaves = isinstance(node, ast.If) and isinstance(
+            node.body[-1], (ast.Return, ast.Raise, ast.Continue, ast.Break)
+        )
+        if leaves and isinstance(node, ast.If) and within(node.body, first) and not within(node.body, second):
+            return True
     return False
 
 

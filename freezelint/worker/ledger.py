@@ -100,7 +100,6 @@ class Mod:
         self.norm = False
         self.training = True
 
-
     def hold(self, name: str, leaf: Leaf) -> None:
         """A parameter is registered here under `name`."""
         if self not in leaf.owners:

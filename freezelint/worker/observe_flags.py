@@ -32,8 +32,7 @@ def attributes(monitor: Monitor) -> Iterator[Fact]:
         if event["kind"] == "attribute":
             entry: Mod = event["module"]
             kind = "module_attribute" if event["name"] == "requires_grad" else "misspelt"
-            live = [leaf for leaf in below(entry) if leaf.requires_grad != bool(event["value"]) or leaf.wanted]
-            harmed = [leaf for leaf in live if bool(event["value"]) != leaf.requires_grad]
+            harmed = [leaf for leaf in below(entry) if leaf.requires_grad != bool(event["value"])]
             yield fact(
                 kind,
                 event["place"],
@@ -45,14 +44,14 @@ def attributes(monitor: Monitor) -> Iterator[Fact]:
             )
         elif event["kind"] == "misspelt":
             leaf: Leaf | None = event["leaf"]
-            harmed = leaf is not None and leaf.requires_grad != bool(event["value"])
+            missed = leaf is not None and leaf.requires_grad != bool(event["value"])
             yield fact(
                 "misspelt",
                 event["place"],
                 (leaf.name if leaf else "") or "a tensor",
                 text=f"{event['name']} = {event['value']}",
-                parameters=int(harmed),
-                trained=int(harmed and leaf is not None and leaf.had_gradient > 0),
+                parameters=int(missed),
+                trained=int(missed and leaf is not None and leaf.had_gradient > 0),
             )
 
 
@@ -149,8 +148,12 @@ def norms(ledger: Ledger) -> Iterator[Fact]:
         if freeze is None or moved_by_hand(mine):
             place = entry.root.called_at or entry.drift_at
         yield fact(
-            "norm_drift", place, entry.name, related=[(freeze, "its weights are frozen here")],
-            forwards=entry.frozen_drift, moved=entry.drift,
+            "norm_drift",
+            place,
+            entry.name,
+            related=[(freeze, "its weights are frozen here")],
+            forwards=entry.frozen_drift,
+            moved=entry.drift,
         )
 
 
@@ -261,7 +264,11 @@ def random_features(ledger: Ledger) -> Iterator[Fact]:
         words = f"{top.name} {top.type}".lower()
         place = frozen_at(members[0])
         near = " ".join(lines_above(place, 3) if place else []).lower()
-        if not loaded_beside(top) or any(word in words for word in _ON_PURPOSE) or any(word in near for word in ("random", "on purpose")):
+        if (
+            not loaded_beside(top)
+            or any(word in words for word in _ON_PURPOSE)
+            or any(word in near for word in ("random", "on purpose"))
+        ):
             continue
         yield fact("random_frozen", place, top.name, parameters=len(members), elements=size(members))
 
@@ -277,7 +284,9 @@ def loaded_beside(top: Mod) -> bool:
     others = [leaf for part in top.root.parts for leaf in part.own] if top.root else []
     mine = {id(leaf) for leaf in below(top)}
     return any(
-        not leaf.wanted and not leaf.requires_grad and id(leaf) not in mine
+        not leaf.wanted
+        and not leaf.requires_grad
+        and id(leaf) not in mine
         and any(write.value == "load" for write in leaf.writes)
         for leaf in others
     )

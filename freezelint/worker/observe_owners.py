@@ -8,8 +8,8 @@ from .flow_map import behind, registration
 from .ledger import Backward, Leaf, Ledger, Mod, Opt
 from .monitor import Monitor
 from .observed import Fact, fact, named, size
-from .record import Node, all_nodes
 from .survey import maximal, parent
+from .tape import Node, all_nodes
 
 
 def owners(monitor: Monitor) -> Iterator[Fact]:
@@ -44,7 +44,14 @@ def replaced(monitor: Monitor) -> Iterator[Fact]:
         entry: Mod = event["module"]
         new = entry.current.get(event["name"])
         gone = [leaf for leaf in entry.own if leaf is not new and leaf.attribute == event["name"]]
-        built = next((opt for opt in monitor.ledger.optimizers if opt.seq < event["seq"] and any(leaf in opt.leaves for leaf in gone)), None)
+        built = next(
+            (
+                opt
+                for opt in monitor.ledger.optimizers
+                if opt.seq < event["seq"] and any(leaf in opt.leaves for leaf in gone)
+            ),
+            None,
+        )
         if new is not None and built is not None and not new.optimizers:
             yield fact(
                 "replaced_parameter",
@@ -141,7 +148,7 @@ def in_eval(leaf: Leaf) -> bool:
 
 
 def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Monitor) -> Fact:
-    """A network of its own that no optimizer holds: a teacher for targets, or a fixed judge that passes gradients on."""
+    """A network of its own that no optimizer holds: a teacher for targets, or a judge that passes gradients on."""
     passes = max(leaf.reached for leaf in leaves)
     downstream = any(carries(node, owned, leaves) for node in consumers(monitor, leaves))
     evals = [flag.place for part in ancestry(top) for flag in part.modes if flag.value is False]
@@ -179,12 +186,12 @@ def ancestry(entry: Mod | None) -> list[Mod]:
 def consumers(monitor: Monitor, leaves: list[Leaf]) -> list[Node]:
     """Values made directly of these parameters, in the first two passes that reached them."""
     mine = {id(leaf) for leaf in leaves}
-    found = []
     events = [event for event in monitor.ledger.backwards if event.reached & mine][:2]
-    for node in all_nodes([root for event in events for root in event.roots]):
-        if any(source.kind == "parameter" and id(source.detail) in mine for source, _ in node.into):
-            found.append(node)
-    return found
+    return [
+        node
+        for node in all_nodes([root for event in events for root in event.roots])
+        if any(source.kind == "parameter" and id(source.detail) in mine for source, _ in node.into)
+    ]
 
 
 def carries(node: Node, owned: set[int], leaves: list[Leaf]) -> bool:

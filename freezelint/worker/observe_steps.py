@@ -9,8 +9,8 @@ from .ledger import Backward, Ledger, Opt
 from .monitor import Monitor
 from .observed import Fact, fact
 from .places import Place
-from .record import all_nodes
 from .source_text import function_at
+from .tape import all_nodes
 
 
 def course(monitor: Monitor) -> Iterator[Fact]:
@@ -128,7 +128,9 @@ def inference_tensors(monitor: Monitor) -> Iterator[Fact]:
     for event in monitor.events:
         if event["kind"] == "inference_saved":
             made = event["made"]
-            yield fact("inference_saved", made or event["place"], event["text"], related=[(event["place"], "saved here")])
+            yield fact(
+                "inference_saved", made or event["place"], event["text"], related=[(event["place"], "saved here")]
+            )
 
 
 def exhausted(monitor: Monitor) -> Iterator[Fact]:

@@ -56,7 +56,7 @@ class Patches:
 
         def init(original: Any) -> Any:
             @functools.wraps(original)
-            def __init__(self: Any, params: Any, *args: Any, **kwargs: Any) -> None:
+            def init_and_tell(self: Any, params: Any, *args: Any, **kwargs: Any) -> None:
                 entry = Opt(self, monitor.places.here())
                 monitor.ledger.optimizers.append(entry)
                 monitor.safely(monitor.iterator_given, params, "optimizer", entry.place)
@@ -70,7 +70,7 @@ class Patches:
                 monitor.safely(monitor.iterator_taken, params, entry.place)
                 monitor.safely(monitor.grouped, entry, self)
 
-            return __init__
+            return init_and_tell
 
         def add(original: Any) -> Any:
             @functools.wraps(original)
@@ -109,15 +109,15 @@ class Patches:
 
         def init(original: Any) -> Any:
             @functools.wraps(original)
-            def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+            def init_and_tell(self: Any, *args: Any, **kwargs: Any) -> None:
                 monitor.safely(monitor.built, self)
                 original(self, *args, **kwargs)
 
-            return __init__
+            return init_and_tell
 
         def call(original: Any) -> Any:
             @functools.wraps(original)
-            def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+            def call_and_tell(self: Any, *args: Any, **kwargs: Any) -> Any:
                 if monitor.flow.quiet:
                     return original(self, *args, **kwargs)
                 entry = monitor.safely(monitor.forward_started, self)
@@ -126,7 +126,7 @@ class Patches:
                 finally:
                     monitor.safely(monitor.forward_ended, entry)
 
-            return __call__
+            return call_and_tell
 
         def train(original: Any) -> Any:
             @functools.wraps(original)
@@ -237,13 +237,13 @@ class Patches:
             return classmethod(apply)
 
         def variable(original: Any) -> Any:
-            def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            def new_and_tell(cls: Any, *args: Any, **kwargs: Any) -> Any:
                 result = original(cls, *args, **kwargs)
                 if not monitor.flow.quiet:
                     monitor.safely(monitor.made_variable, result, args, kwargs)
                 return result
 
-            return __new__
+            return new_and_tell
 
         def from_numpy(original: Any) -> Any:
             @functools.wraps(original)
@@ -269,33 +269,33 @@ class Patches:
         def enter(kind: str, enabled: bool) -> Callable[[Any], Any]:
             def make(original: Any) -> Any:
                 @functools.wraps(original)
-                def __enter__(self: Any) -> Any:
+                def enter_and_tell(self: Any) -> Any:
                     result = original(self)
                     flag = not getattr(self, "mode", True) if kind == "inference_mode" else enabled
                     monitor.safely(monitor.region_entered, self, kind, flag, sys._getframe(1))
                     return result
 
-                return __enter__
+                return enter_and_tell
 
             return make
 
         def leave(original: Any) -> Any:
             @functools.wraps(original)
-            def __exit__(self: Any, *args: Any) -> Any:
+            def exit_and_tell(self: Any, *args: Any) -> Any:
                 result = original(self, *args)
                 monitor.safely(monitor.region_left, self)
                 return result
 
-            return __exit__
+            return exit_and_tell
 
         def switch(original: Any) -> Any:
             @functools.wraps(original)
-            def __init__(self: Any, mode: bool) -> None:
+            def init_and_tell(self: Any, mode: bool) -> None:
                 original(self, mode)
                 if not sys._getframe(1).f_code.co_filename.endswith(_GRAD_MODE_FILE):
                     monitor.safely(monitor.switched, self, bool(mode))
 
-            return __init__
+            return init_and_tell
 
         self.put(torch.no_grad, "__enter__", enter("no_grad", False))
         self.put(torch.no_grad, "__exit__", leave)
@@ -312,7 +312,7 @@ class Patches:
         monitor = self.monitor
         module_set = nn.Module.__setattr__
 
-        def __setattr__(self: Any, name: str, value: Any) -> None:
+        def set_and_tell(self: Any, name: str, value: Any) -> None:
             module_set(self, name, value)
             if name == "requires_grad" or ("gra" in name and near_miss(name)):
                 monitor.safely(monitor.attribute_set, self, name, value)
@@ -324,7 +324,7 @@ class Patches:
             if name == "requires_grad_" or near_miss(name):
                 monitor.safely(monitor.attribute_set, self, name, value)
 
-        self.put(nn.Module, "__setattr__", lambda original: __setattr__)
+        self.put(nn.Module, "__setattr__", lambda original: set_and_tell)
         self.put(Tensor, "__setattr__", lambda original: tensor_set)
 
 

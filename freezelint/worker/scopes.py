@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from .iterators import ITERATORS
 from .ledger import Flag, Leaf, Ledger, Mod, Opt, now
 from .places import CELL_MARK, Place, Places
-from .record import Cut, Flow, Node, Region, tensors
+from .record import Flow
+from .tape import Cut, Node, Region, tensors
 
 _CHECKPOINT = "CheckpointFunction"
 
@@ -80,20 +81,20 @@ class Scopes:
 
     def autocast_entering(self, original: Any) -> Any:
         @functools.wraps(original)
-        def __enter__(context: Any) -> Any:
+        def enter_and_tell(context: Any) -> Any:
             result = original(context)
             self.autocasts.append([context, self.places.here(), bool(getattr(context, "_enabled", True)), 0, now()])
             return result
 
-        return __enter__
+        return enter_and_tell
 
     def autocast_leaving(self, original: Any) -> Any:
         @functools.wraps(original)
-        def __exit__(context: Any, *args: Any) -> Any:
+        def exit_and_tell(context: Any, *args: Any) -> Any:
             self.autocasts = [entry for entry in self.autocasts if entry[0] is not context]
             return original(context, *args)
 
-        return __exit__
+        return exit_and_tell
 
     # -- custom functions ------------------------------------------------------------------------------------------
 
@@ -119,9 +120,7 @@ class Scopes:
     def function_inputs(self, arguments: tuple[Any, ...]) -> list[Any]:
         return [(t, n, t.grad_fn if n.grad else None) for t, n in self.flow.inputs(arguments, {})]
 
-    def checkpointed(
-        self, outputs: list[Tensor], inner: list[Node], inputs: list[Any], grad_mode: bool
-    ) -> None:
+    def checkpointed(self, outputs: list[Tensor], inner: list[Node], inputs: list[Any], grad_mode: bool) -> None:
         """Parameters used inside a reentrant checkpoint train only if one of its inputs requires grad."""
         place = self.places.here()
         for output in outputs:

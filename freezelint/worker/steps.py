@@ -21,7 +21,7 @@ from .monitor import Monitor
 from .patches import Patches
 from .places import Places
 from .protocol import UnsupportedError
-from .record import tensors
+from .tape import tensors
 from .targets import Built, build, target_name
 
 Json = dict[str, Any]
@@ -49,7 +49,11 @@ def steps(args: Json) -> Json:
         finally:
             patches.undo()
     facts.update(
-        script=target_name(target), stopped="steps", error=None, seconds=time.monotonic() - started, inputs_from=inputs.how
+        script=target_name(target),
+        stopped="steps",
+        error=None,
+        seconds=time.monotonic() - started,
+        inputs_from=inputs.how,
     )
     return facts
 
@@ -67,7 +71,7 @@ def train(built: Built, inputs: Inputs, monitor: Monitor, count: int, wanted: st
         optimizer.zero_grad()
         if not loss.requires_grad:
             raise UnsupportedError("the loss has no graph: nothing of the model trains")
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 

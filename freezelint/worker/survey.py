@@ -114,7 +114,7 @@ def named(scope: dict[str, Any], wanted: set[int], found: dict[int, str], prefix
         if id(value) in wanted and name != "self" and id(value) not in found:
             found[id(value)] = f"{prefix}{name}"
         elif isinstance(value, (nn.ModuleDict, nn.ModuleList, dict)) and not name.startswith("_") and len(value) < 64:
-            items = value.items() if hasattr(value, "items") else enumerate(value)
+            items = enumerate(value) if isinstance(value, nn.ModuleList) else value.items()
             for key, item in list(items):
                 if id(item) in wanted and id(item) not in found:
                     found[id(item)] = f"{prefix}{name}[{key!r}]"
