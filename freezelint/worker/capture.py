@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,8 +104,7 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
     with ExitStack() as stack:
         stack.callback(torch.set_grad_enabled, grad_mode)
         torch.set_grad_enabled(True)
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
+        stack.enter_context(silence())
         if mode is not None:
             stack.enter_context(mode)
         stack.enter_context(recording.watch)
@@ -119,6 +120,20 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
         if starts:
             torch.autograd.backward(starts, [torch.ones_like(start) for start in starts])
         recorder.settle()
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Neither warnings nor the stack traces that torch logs when an operation refuses fake tensors."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _losses(output: Any, recording: Recording, loss: Loss | None, inputs: Any) -> list[tuple[str, Tensor]]:
@@ -140,8 +155,6 @@ def _losses(output: Any, recording: Recording, loss: Loss | None, inputs: Any) -
 
 def call_loss(loss: Loss, output: Any, inputs: Any) -> Any:
     """`loss(output)`, or `loss(output, inputs)` for a function of two arguments."""
-    import inspect
-
     try:
         kinds = [p.kind for p in inspect.signature(loss).parameters.values() if p.default is p.empty]
     except (TypeError, ValueError):
@@ -154,8 +167,6 @@ def call_loss(loss: Loss, output: Any, inputs: Any) -> Any:
 
 
 def argument_names(model: nn.Module) -> list[str]:
-    import inspect
-
     try:
         parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):

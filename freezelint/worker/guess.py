@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from .capture import silence
 from .fake import device_of, fake_inputs, fake_model
 from .inputs import Inputs, from_settings, random_tensor
 from .protocol import UnsupportedError
 from .shadow import Shadows
 from .targets import Built
+
+LARGE = 500_000_000  # parameters from which on a model is not run for real to find its inputs
 
 
 def example_inputs(built: Built) -> Inputs:
@@ -25,15 +29,18 @@ def example_inputs(built: Built) -> Inputs:
     own = getattr(model, "example_input_array", None)  # Lightning's name for it
     if isinstance(own, (Tensor, tuple, list, dict)):
         return from_settings(own)
-    tried = 0
-    reason = ""
-    for inputs in candidates(model):
-        tried += 1
+    tried = list(candidates(model))
+    reasons = []
+    for inputs in tried:
         error = trial(model, inputs)
         if error is None:
             return inputs
-        reason = reason or error
-    raise UnsupportedError(f"no example inputs found ({tried} tried; the first: {reason}); name them in the settings")
+        reasons.append(error)
+    for inputs in tried[:2]:  # operations that refuse fake tensors may take real ones
+        if real_trial(model, inputs):
+            return inputs
+    why = f"{len(tried)} tried; the first: {reasons[0]}" if reasons else "its forward takes no tensor that is known"
+    raise UnsupportedError(f"no example inputs found ({why}); name them in the settings")
 
 
 def trial(model: nn.Module, inputs: Inputs) -> str | None:
@@ -43,7 +50,7 @@ def trial(model: nn.Module, inputs: Inputs) -> str | None:
     try:
         copied = fake_model(model, mode, shadows)
         args, kwargs = fake_inputs((inputs.args, inputs.kwargs), mode, shadows, device_of(model))
-        with mode, torch.enable_grad():
+        with silence(), mode, torch.enable_grad():
             copied(*args, **kwargs)
     except Exception as error:
         text = " ".join(str(error).split())
@@ -51,6 +58,29 @@ def trial(model: nn.Module, inputs: Inputs) -> str | None:
             return None  # the shapes fit; values are the recorder's business
         return f"{type(error).__name__}: {text[:120]}"
     return None
+
+
+def real_trial(model: nn.Module, inputs: Inputs) -> bool:
+    """Whether a real forward of a copy runs; not asked of models that are large."""
+    if sum(p.numel() for p in model.parameters()) > LARGE:
+        return False
+    try:
+        copied = with_values(copy.deepcopy(model))
+        with silence(), torch.no_grad():
+            copied(*inputs.args, **inputs.kwargs)
+    except Exception:
+        return False
+    return True
+
+
+def with_values(model: nn.Module) -> nn.Module:
+    """The model itself, with random values where it was built without memory."""
+    if any(p.device.type == "meta" for p in model.parameters()):
+        model.to_empty(device="cpu")
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                nn.init.normal_(parameter.data, std=0.02)
+    return model
 
 
 def candidates(model: nn.Module) -> Iterator[Inputs]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from .capture import Recording
 from .cost import Bill, Costs
+from .frames import Line
 from .mapping import place
 from .setup_log import SetupLog
 

@@ -20,7 +20,7 @@ from .capture import Freeze, Loss, Recording, record
 from .cost import Bill, Costs
 from .flow import Flow
 from .frames import Line, is_project_file
-from .guess import example_inputs
+from .guess import example_inputs, with_values
 from .inputs import Inputs
 from .mapping import Mapper, place
 from .modules import module_rows, parameter_rows
@@ -110,12 +110,10 @@ def record_somehow(model: nn.Module, inputs: Inputs, loss: Loss | None) -> tuple
         return record(model, inputs, loss), []
     except Exception as error:
         reason = one_line(error)
-        if any(p.device.type == "meta" for p in model.parameters()):
-            model.to_empty(device="cpu")
-            for parameter in model.parameters():
-                torch.nn.init.normal_(parameter.data, std=0.02) if parameter.is_floating_point() else None
         try:
-            return record(model, inputs, loss, real=True), [f"traced by a real step, not on fake tensors: {reason}"]
+            return record(with_values(model), inputs, loss, real=True), [
+                f"traced by a real step, not on fake tensors: {reason}"
+            ]
         except Exception as second:
             raise second from error
 
