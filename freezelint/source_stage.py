@@ -6,10 +6,11 @@ import gc
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freezelint.cache import Cache
+from freezelint.cache import Cache, digest
 from freezelint.findings import Finding, Location, Severity
 from freezelint.source import gate
 from freezelint.textfile import TextFile, Undecodable, decode
@@ -83,7 +84,7 @@ class Job:
 
 
 def lint_files(
-    jobs: Iterable[Job], roots: Sequence[Path], cache: Cache, overlay: Mapping[str, bytes], *, models: bool
+    jobs: Iterable[Job], roots: Sequence[Path], store: Cache, overlay: Mapping[str, bytes], *, models: bool
 ) -> list[FileReport]:
     """A report for every file that passes the gate; the others have nothing to say."""
     reports: list[FileReport] = []
@@ -101,7 +102,7 @@ def lint_files(
                 reports.append(FileReport(job.path, suppresses=True))
             continue
         if not overlay:
-            kept = cache.get(job.path, data)
+            kept = store.get(job.path, data)
         if kept is None:
             todo.append((job, data))
         else:
@@ -111,7 +112,7 @@ def lint_files(
         report.suppresses = gate.suppresses(data)
         reports.append(report)
         if not overlay:
-            cache.put(job.path, data, report.to_json())
+            store.put(job.path, data, report.to_json())
     return reports
 
 
@@ -151,11 +152,12 @@ def _in_pool(item: tuple[Job, bytes]) -> dict[str, Any]:
 def _project(roots: Sequence[Path], overlay: Mapping[str, bytes]) -> Project:
     from freezelint.source.lint import Project
 
+    _digest.cache_clear()
     texts = {}
     for path, data in overlay.items():
         if path.endswith(".py"):
             try:
-                texts[path] = decode(data).text
+                texts[path] = texts[os.path.abspath(path)] = decode(data).text
             except Undecodable:
                 continue
     return Project(roots, texts)
@@ -182,7 +184,16 @@ def lint_one(job: Job, data: bytes, project: Project) -> FileReport:
     finally:
         if enabled:
             gc.enable()
-    return FileReport(job.path, list(report.findings), dict(report.dependencies), list(report.targets))
+    dependencies = {os.path.abspath(other): _digest(other) for other in project.consulted(job.path)}
+    return FileReport(job.path, list(report.findings), dependencies, list(report.targets))
+
+
+@cache
+def _digest(path: str) -> str:
+    try:
+        return digest(Path(path).read_bytes())
+    except OSError:
+        return ""
 
 
 def _codes(job: Job) -> frozenset[str]:

@@ -168,6 +168,18 @@ def test_cache_sees_changes_and_clean_removes_it(folder: Path) -> None:
     assert not (folder / ".freezelint_cache").exists()
 
 
+def test_cache_sees_a_change_in_a_file_that_was_only_consulted(folder: Path) -> None:
+    plain = "import torch\n\n\ndef make():\n    return 3\n"
+    write(folder, {"models.py": plain, "a.py": "from models import make\n\nnet = make()\nnet.requires_grad = False\n"})
+    write(folder, {"b.py": "from models import make\n\nother = make()\nother.requires_grad = False\n"})
+    assert freezelint().code == 0
+    write(folder, {"models.py": plain.replace("3", "torch.nn.Linear(1, 1)")})
+    assert [line.split(":")[0] for line in freezelint("-q", "--output-format", "concise").out.splitlines()] == [
+        "a.py",
+        "b.py",
+    ]
+
+
 def test_watch_checks_again_after_a_change(folder: Path) -> None:
     from freezelint.config import Resolver
     from freezelint.watch import watch

@@ -297,6 +297,7 @@ class Project:
         self.read: dict[str, str] = {}  # path -> sha256 of what was read
         self._files: dict[str, ModuleInfo | None] = {}
         self._found: dict[tuple[str, str], str | None] = {}
+        self._links: dict[str, set[str]] = {}  # file -> the files its imports led to
         self.asked: set[tuple[str, str]] = set()
 
     def add(self, path: str, text: str) -> ModuleInfo:
@@ -329,7 +330,18 @@ class Project:
                 folder = folder.parent
             self._found[key] = self._find(folder, module, dots)
         found = self._found[key]
+        if found:
+            self._links.setdefault(origin.path, set()).add(found)
         return self._load(found) if found else None
+
+    def consulted(self, path: str) -> set[str]:
+        """Every other file that reading `path` led to, directly or through others."""
+        seen, todo = {path}, [path]
+        while todo:
+            for other in self._links.get(todo.pop(), set()) - seen:
+                seen.add(other)
+                todo.append(other)
+        return seen - {path}
 
     def _find(self, folder: Path, module: str, dots: int) -> str | None:
         relative = Path(*module.split(".")) if module else Path()
