@@ -35,7 +35,12 @@ def check(story: Story) -> Iterator[Finding]:
 def check_map(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
     """A network that runs without grad mode only; and, of a traced or a real step, whatever no loss depends on."""
     for row in losses(map_, subject):
-        if runs_alone(map_, row, subject) and row.cut.place is not None and not without_grad_mode(map_, row):
+        if (
+            not row.whole
+            and runs_alone(map_, row, subject)
+            and row.cut.place is not None
+            and not without_grad_mode(map_, row)
+        ):
             name = lost_names(row, subject)
             why = f"it only runs under `{row.cut.text.lstrip('@')}`"
             yield RULE.report(row.cut.place, name=name.replace("`", ""), why=why, subject=name.replace("`", ""))

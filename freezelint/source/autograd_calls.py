@@ -86,9 +86,10 @@ def checkpoint(reader: Reader, name: str, args: list[Value], kwargs: dict[str, V
     if given == NONE:
         reentrant = True
     fed = carries_gradient(reader, inputs)
+    rest: list[Value] = []
     if sequential and isinstance(function, (Seq, Instance)):
         result: Value = inputs[0] if inputs else UNKNOWN
-        steps = function.items if isinstance(function, Seq) else (function.children or [function])
+        steps, rest = segments(function, args[1] if len(args) > 1 else kwargs.get("segments", UNKNOWN))
         for step in steps:
             result = call_value(reader, step, [result], {}, node)
     else:
@@ -101,9 +102,20 @@ def checkpoint(reader: Reader, name: str, args: list[Value], kwargs: dict[str, V
             result = reader.tensor("checkpoint", held, node, cut)
     elif reentrant and fed is None and tensors_in(result):
         result = reader.tensor("checkpoint", tensors_in(result), node, sure=False)
+    for step in rest:
+        result = call_value(reader, step, [result], {}, node)
     event_node = node if isinstance(node, cst.Call) else None
     reader.emit(Checkpointed, node, function, list(inputs), reentrant, params, fed is not False, event_node)
     return result
+
+
+def segments(function: Seq | Instance, count: Value) -> tuple[list[Value], list[Value]]:
+    """What checkpoint_sequential checkpoints, and its last segment, which it just runs."""
+    steps = list(function.items if isinstance(function, Seq) else (function.children or [function]))
+    wanted = count.value if isinstance(count, Const) and isinstance(count.value, int) else 2
+    size = len(steps) // max(wanted, 1)
+    first = size * (wanted - 1)
+    return steps[:first], steps[first:]
 
 
 def called_modules(function: Value) -> list[Instance]:

@@ -38,6 +38,10 @@ def call(reader: Reader, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNod
     handler = BUILTINS.get(name)
     if handler is not None:
         return handler(reader, args, kwargs, node)  # type: ignore[no-any-return]
+    if name in ("any", "all") and args and isinstance(args[0], Seq) and not args[0].open:
+        known = [item.value if isinstance(item, Const) else None for item in args[0].items]
+        if None not in known:
+            return TRUE if (any(known) if name == "any" else all(known)) else FALSE
     for value in args:
         if isinstance(value, ParamIter) and name in ("any", "all", "max", "min", "len", "next"):
             elements.consume(reader, value, node, name)

@@ -12,6 +12,7 @@ from freezelint.source.values import (
     Cls,
     Func,
     Instance,
+    Partial,
     Seq,
     Tensor,
     Value,
@@ -97,6 +98,9 @@ def forward(reader: Reader, module: Instance, args: list[Value], kwargs: dict[st
     values = [*args, *kwargs.values()]
     if module.wraps is not None:
         return calls.call(reader, module.wraps, args, kwargs, node)
+    replaced = module.attrs.get("forward")
+    if isinstance(replaced, (Func, Partial)) and len(reader.calls) < MAX_DEPTH:
+        return calls.call(reader, replaced, args, kwargs, node)
     method = module.cls.method("forward") if module.cls else None
     if method is not None and len(reader.calls) < MAX_DEPTH and reader.calls.count(method) < 2:
         return calls.call_function(

@@ -7,8 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from freezelint.flow import Loss, constant_losses, lost_gradients
-from freezelint.gradient_map import Cause, GradientMap, Kind, Node
-from freezelint.source.starved import enclosing_with, loss_wants, may_grow, named, param_nodes, reached_anywhere
+from freezelint.gradient_map import Cause, Cut, GradientMap, Kind, Node
+from freezelint.source.starved import (
+    enclosing_with,
+    loss_wants,
+    may_grow,
+    named,
+    param_nodes,
+    reached_anywhere,
+    stepped_after,
+)
 from freezelint.source.story import Backward, ModuleCall, Spot, Story
 from freezelint.source.values import parameters_of
 
@@ -61,13 +69,29 @@ def lost_names(row: Loss, subject: Any) -> str:
 def without_grad_mode(map_: GradientMap, row: Loss) -> bool:
     """Whether the loss itself is computed without grad mode, or the mode was switched off for good."""
     place = row.cut.place
+    if row.cut.cause not in WITHOUT_GRAD:
+        return False
     if isinstance(place, Spot) and not row.cut.text.startswith("@") and enclosing_with(place) is None:
         return True
-    if not row.whole:
-        return False
-    tops = [edge.source for edge in map_.into(row.loss.id)]
+    return row.whole and bool(_tops_cut(map_, row.loss.id))
+
+
+def all_without_grad(map_: GradientMap, story: Story, event: Backward) -> list[Cut]:
+    """The cuts of a loss that is wholly computed without grad mode from parameters that are to be stepped."""
+    if event.node is None:
+        return []
+    stepped = stepped_after(story, event)
+    behind = [story.of_node[i] for i in map_.behind([event.node]) if i in story.of_node]
+    meant = any(id(param) in stepped and story.flag_at(param, event) is not False for param in behind)
+    return _tops_cut(map_, event.node) if meant else []
+
+
+def _tops_cut(map_: GradientMap, loss: int) -> list[Cut]:
+    """The cuts right before a loss, where all that leads to it is cut for want of grad mode."""
+    tops = [edge.source for edge in map_.into(loss)]
     edges = [edge for top in tops for edge in map_.into(top)]
-    return bool(edges) and all(edge.cut and edge.cut.cause in WITHOUT_GRAD for edge in edges)
+    cuts = [edge.cut for edge in edges if edge.cut and edge.cut.cause in WITHOUT_GRAD]
+    return cuts if len(cuts) == len(edges) else []
 
 
 def effect_of(row: Loss) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import libcst as cst
 
-from freezelint.gradient_map import Cause, Cut
+from freezelint.gradient_map import Cause, Cut, Kind
 from freezelint.source import library, modules
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, dotted
 from freezelint.source.reader import Frame, Reader
@@ -134,7 +134,7 @@ def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CST
     if numbered(owner, name):
         return (owner.children or [UNKNOWN])[int(name)]
     if name == "training" and owner.is_module:
-        return UNKNOWN
+        return training_now(reader, owner)
     if owner.cls is not None:
         found = class_attribute(reader, owner.cls, name, owner)
         if type(found) is not Value:
@@ -152,6 +152,22 @@ def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CST
     if owner.wraps is not None and isinstance(owner.wraps, Instance):
         return get_attribute(reader, owner.wraps, name, node)
     return Method(owner, name)
+
+
+def training_now(reader: Reader, owner: Instance) -> Value:
+    """`self.training` of a module the program made; of one that is looked at on its own nobody can tell."""
+    if reader.story.entry in reader.story.file.classes:
+        return UNKNOWN
+    context = reader.context()
+    state: bool | None = True
+    for _, flag, made_in, _ in owner.modes:
+        if context.excludes(made_in):
+            continue
+        if context.implies(made_in):
+            state = flag
+        elif flag != state:
+            state = None
+    return UNKNOWN if state is None else (TRUE if state else FALSE)
 
 
 def class_attribute(reader: Reader, info: ClassInfo, name: str, owner: Value) -> Value:
@@ -194,7 +210,21 @@ def grad_state(reader: Reader, owner: Value) -> Value:
             return UNKNOWN
         state = state_now(reader, owner)
         return UNKNOWN if state is None else (TRUE if state else FALSE)
-    return UNKNOWN
+    return tensor_grad_state(reader, owner)
+
+
+def tensor_grad_state(reader: Reader, owner: Value) -> Value:
+    """`x.requires_grad`: true where a gradient surely comes from, false for what depends on nothing but data."""
+    from freezelint.source.autograd_calls import requires_grad
+
+    node = reader.node_of(owner)
+    asks = requires_grad(reader, owner) if node is not None and reader.mode.flag else None
+    if asks is None or node is None:
+        return UNKNOWN
+    kinds = {reader.map.nodes[i].kind for i in reader.map.behind([node])}
+    if not asks and kinds & {Kind.PARAMETER, Kind.UNKNOWN}:
+        return UNKNOWN
+    return TRUE if asks else FALSE
 
 
 def state_now(reader: Reader, param: Param) -> bool | None:

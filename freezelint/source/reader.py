@@ -204,7 +204,7 @@ class Reader:
         if cut is None and mode.flag is False and mode.spot is not None and name != "join":
             cause = Cause.INFERENCE_MODE if mode.kind == "inference_mode" else Cause.NO_GRAD
             cut = Cut(cause, mode.spot, mode.text, scope=spot)
-        inference = spot if mode.kind == "inference_mode" and name != "join" else None
+        inference = (mode.spot or spot) if mode.kind == "inference_mode" and name != "join" else None
         for source in dict.fromkeys(t for value in sources for t in tensors_in(value)):
             origin = self.node_of(source)
             if origin is not None:
@@ -223,7 +223,7 @@ class Reader:
 
     def input(self, name: str, node: cst.CSTNode, *, leaf: bool = False) -> Tensor:
         spot = self.spot(node)
-        inference = spot if self.mode.kind == "inference_mode" else None
+        inference = (self.mode.spot or spot) if self.mode.kind == "inference_mode" else None
         return Tensor(
             self.map.node(Kind.INPUT, name, place=spot, trainable=leaf), leaf=leaf, spot=spot, inference=inference
         )
