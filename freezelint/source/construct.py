@@ -26,6 +26,7 @@ def construct(reader: Reader, callee: Cls, args: list[Value], kwargs: dict[str, 
     info = callee.info
     _, outside = info.lineage()
     new = Instance(info, is_module=info.is_module, spot=reader.spot(node), args=args, kwargs=kwargs)
+    reader.subject = reader.subject or new
     if any(base.split(".")[-1] == "Function" and "autograd" in base for base in outside):
         return UNKNOWN
     if any(library.OPTIMIZER.match(base) for base in outside):

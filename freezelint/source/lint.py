@@ -171,7 +171,8 @@ def _class_story(
 ) -> Story:
     """One story with the object made by `__init__`: the engine's loop if it has one, then what is left unread."""
     reader = _reader(file, project, info.name, outer, purse)
-    made: list[Value] = []
+    kept = reader.budget // 3  # for the methods, however deep the object is built
+    reader.budget -= kept
 
     def story() -> None:
         from freezelint.source.construct import construct
@@ -179,14 +180,27 @@ def _class_story(
 
         init = info.method("__init__")
         args = unknown_arguments(reader, init, 1) if init else []
-        made.append(construct(reader, Cls(info), args, {}, info.node))
-        if info.method("training_step") and isinstance(made[0], Instance):
-            training.lightning_fit(reader, made[0], info.methods.get("training_step", methods[0]).node)
+        made = construct(reader, Cls(info), args, {}, info.node)
+        if info.method("training_step") and isinstance(made, Instance):
+            training.lightning_fit(reader, made, info.methods.get("training_step", methods[0]).node)
 
     _guard(reader, story)
-    owner = made[0] if made and isinstance(made[0], Instance) else None
-    for method in methods:
+    owner = reader.subject
+    _methods(reader, methods, owner, seen, max(reader.budget, 0) + kept)
+    purse.close(reader)
+    seen |= reader.seen
+    return reader.story
+
+
+def _methods(
+    reader: Reader, methods: list[FunctionInfo], owner: Instance | None, seen: set[FunctionInfo], budget: int
+) -> None:
+    """Each method nobody has called yet, with a fair share of the steps that are left."""
+    for number, method in enumerate(methods):
+        share = 2 * budget // (len(methods) - number + 1)
+        reader.budget, budget = share, budget - share
         if method in seen or method in reader.seen or (method.name.startswith("__") and method.name not in DUNDER):
+            budget += share
             continue
         static = method.decorated("staticmethod", "classmethod")
         args = unknown_arguments(reader, method, 0 if method.decorated("staticmethod") else 1)
@@ -200,9 +214,8 @@ def _class_story(
                 call_function(reader, bound, given, {}, method.node)
             ),
         )
-    purse.close(reader)
-    seen |= reader.seen
-    return reader.story
+        budget += max(reader.budget, 0)
+    reader.budget = budget
 
 
 def unknown_arguments(reader: Reader, info: FunctionInfo | None, skip: int) -> list[Value]:

@@ -27,6 +27,8 @@ from freezelint.source.values import (
     submodules,
 )
 
+# Words of a body over submodules that may change what trains.
+TELLING = ("grad", "eval(", "train(", "freez", "append", "setattr", "yield", "self.", "load", "Parameter", "return m")
 Args = list[Value]
 Kwargs = dict[str, Value]
 
@@ -93,10 +95,18 @@ def apply(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst
     from freezelint.source.calls import call
 
     reader.emit(Called, node, "apply", owner, args, kwargs, owner)
-    if args:
+    if args and not (isinstance(args[0], Func) and only_initialises(reader, args[0].info.node.body)):
         for part in elements.module_parts(reader, owner, named=False, children=False).items[:24]:
             call(reader, args[0], [part], {}, node)
     return owner
+
+
+def only_initialises(reader: Reader, body: cst.CSTNode) -> bool:
+    """Whether a body run on every submodule only draws weights, before anything was frozen: nothing to learn there."""
+    if reader.froze:
+        return False
+    text = reader.frame.file.code(body)
+    return ("init" in text or ".data" in text) and not any(word in text for word in TELLING)
 
 
 def load(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:

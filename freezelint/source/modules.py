@@ -180,6 +180,7 @@ def set_flag(
     reader: Reader, target: Value, params: list[Param], flag: bool | None, via: str, node: cst.CSTNode
 ) -> GradFlag:
     event = reader.emit(GradFlag, node, target, params, flag, via)
+    reader.froze = True
     for param in params:
         param.flags.append((event.seq, flag, event.context, event.spot))
         if reader.map.nodes and param.node is not None:
@@ -189,7 +190,9 @@ def set_flag(
 
 def set_training(reader: Reader, target: Instance, flag: bool | None, via: str, node: cst.CSTNode) -> None:
     event = reader.emit(TrainMode, node, target, flag, via)
-    for part in submodules(target):
+    held = [part for part in submodules(target)[1:] if "train" in part.attrs]  # its own `train` was replaced
+    skipped = {id(inner) for part in held for inner in submodules(part)}
+    for part in (part for part in submodules(target) if id(part) not in skipped):
         part.modes.append((event.seq, flag, event.context, event.spot))
 
 

@@ -59,6 +59,8 @@ class Reader:
         self.journal: list[tuple[dict[Any, Any], Any, Any]] = []
         self.seen: set[FunctionInfo] = set()
         self._branch_ids: dict[str, int] = {}
+        self.subject: Instance | None = None  # the first object made: what a class story is about
+        self.froze = False  # something has been frozen or unfrozen: initialisation after it matters
         self._counter = 0
         self._unknown: int | None = None
 

@@ -9,6 +9,7 @@ import libcst as cst
 
 from freezelint.source import arithmetic, calls, elements, objects
 from freezelint.source.expressions import evaluate, iterate, truth
+from freezelint.source.module_methods import only_initialises
 from freezelint.source.project import class_info, dotted, imported
 from freezelint.source.reader import Reader
 from freezelint.source.story import Autocast, Mode, Rebound, Statement
@@ -147,6 +148,8 @@ def if_statement(reader: Reader, node: cst.If) -> str | None:
 
 def for_loop(reader: Reader, node: cst.For) -> str | None:
     iterable = evaluate(reader, node.iter)
+    if isinstance(iterable, Seq) and iterable.kind == "generator" and only_initialises(reader, node.body):
+        return None
     items, exact = iterate(reader, iterable, node.iter)
     identity = reader.fresh()
     passes: list[Value] = items if exact or len(reader.loops) >= 3 else (items * 2 if len(items) == 1 else items)
