@@ -118,7 +118,8 @@ def runs_alone(map_: GradientMap, row: Loss, subject: Any) -> bool:
     if not isinstance(subject, Story) or row.term is not None or row.cut.cause not in WITHOUT_GRAD:
         return False
     lost = {id(param) for param in param_nodes(subject, row.lost)}
-    behind = {id(subject.of_node[i]) for i in map_.behind([row.edge.target]) if i in subject.of_node}
+    inside = [edge.source for edge in map_.edges if edge.cut and edge.cut.place == row.cut.place]
+    behind = {id(subject.of_node[i]) for i in map_.behind(inside) if i in subject.of_node}
     if not lost or behind != lost:
         return False
     return any(

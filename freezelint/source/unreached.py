@@ -124,7 +124,7 @@ def never_read(owner: Instance, name: str) -> bool:
     """Whether no text of the project that knows the class reads the attribute, by name or by walking over children."""
     if owner.cls is None:
         return False
-    texts = [info for info in owner.cls.lineage()[0]]
+    texts = owner.cls.lineage()[0]
     if any(BY_NAME.search(_code(info.file.code(info.node))) for info in texts):
         return False
     word = re.compile(
