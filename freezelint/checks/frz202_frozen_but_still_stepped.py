@@ -37,8 +37,8 @@ def stale_gradients(event: Step, story: Story) -> Iterator[Finding]:
     cause = moves(optimizer) if isinstance(optimizer, Optimizer) else ""
     if not cause or not isinstance(optimizer, Optimizer):
         return
-    zeroed = [one for one in story.of(ZeroGrad) if one.target is optimizer or set(map(id, one.params)) & ids(optimizer)]
-    if not zeroed or any(one.set_to_none is not False for one in zeroed):
+    zeroed = zeroings(story, optimizer)
+    if not zeroed or any(isinstance(one, ZeroGrad) and one.set_to_none is not False for one in zeroed):
         return
     frozen = [p for p in optimizer.params if any(had_gradient(story, p, entry[0]) for entry, _ in freezes(p, event))]
     if frozen:
@@ -56,8 +56,14 @@ def stale_gradients(event: Step, story: Story) -> Iterator[Finding]:
         )
 
 
-def ids(optimizer: Optimizer) -> set[int]:
-    return {id(param) for param in optimizer.params}
+def zeroings(story: Story, optimizer: Optimizer) -> list[ZeroGrad | Called]:
+    """Where gradients of an optimizer's parameters are cleared, by `zero_grad()` or by hand."""
+    own = {id(param) for param in optimizer.params}
+    found: list[ZeroGrad | Called] = [
+        one for one in story.of(ZeroGrad) if one.target is optimizer or own & {id(param) for param in one.params}
+    ]
+    by_hand = [one for one in story.of(Called) if one.name == "zero_" and isinstance(one.owner, Grad)]
+    return found + [one for one in by_hand if isinstance(one.owner, Grad) and id(one.owner.param) in own]
 
 
 def had_gradient(story: Story, param: Param, freeze: int) -> bool:

@@ -123,3 +123,10 @@ def call_after(spot: Spot, event: Event, root: Instance | None, modules: Sequenc
     indent = lines[at.line - 1][: at.column]
     text = "".join(f"{indent}{name}.eval()\n" for name in names)
     return ((Location(at.path, at.end_line + 1, 0, at.end_line + 1, 0), text),)
+
+
+def assigned_name(spot: Spot) -> str:
+    """The name the statement round a place assigns; '' where it assigns none."""
+    assign = next((node for node in ancestors(spot) if isinstance(node, cst.Assign)), None)
+    target = assign.targets[0].target if assign else None
+    return target.value if isinstance(target, cst.Name) else ""

@@ -34,7 +34,8 @@ from freezelint.source.wasted import flowing
 CRITERION = re.compile(r"loss|div|entropy|similarity|dist|criterion|mse|l1|kl|Subtract$|\.sub$")
 CRITERIA = ("Loss", "CosineSimilarity", "PairwiseDistance")
 FIXED = re.compile(
-    r"teacher|target|ema|momentum|ref(erence)?($|_)|reward|old|frozen|fixed|key_enc|prior", re.IGNORECASE
+    r"(^|[._`])(teacher|target|ema|momentum|ref|reference|reward|judge|scorer|old|frozen|fixed|anchor|prior|oracle)\w*",
+    re.IGNORECASE,
 )
 
 
@@ -134,10 +135,9 @@ def _described(story: Story, event: Backward, params: list[Param]) -> LeftOut:
     root = root_of(story, params[0])
     inside = root is not None and any(story.optimised(param) for param in parameters_of(root))
     modules = largest(story, event, params, root)
-    upstream, target = _flow(story, event, params)
-    return LeftOut(
-        event, tuple(params), tuple(modules), listed(names_of(root, modules, params)), inside, upstream, target
-    )
+    names = listed(names_of(root, modules, params))
+    upstream, target = _flow(story, event, params, named_fixed=FIXED.search(names) is not None)
+    return LeftOut(event, tuple(params), tuple(modules), names, inside, upstream, target)
 
 
 def largest(story: Story, event: Backward, params: list[Param], root: Instance | None) -> list[Instance]:
@@ -189,7 +189,7 @@ def listed(names: list[str]) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def _flow(story: Story, event: Backward, params: Sequence[Param]) -> tuple[bool, bool]:
+def _flow(story: Story, event: Backward, params: Sequence[Param], *, named_fixed: bool) -> tuple[bool, bool]:
     """(whether something optimised lies before these parameters, whether what they give is only compared)."""
     assert event.node is not None
     graph = story.map
@@ -209,7 +209,8 @@ def _flow(story: Story, event: Backward, params: Sequence[Param]) -> tuple[bool,
     for edge in edges:
         if edge.source in mine - theirs and edge.target in mine & theirs:
             direct = any(other.source in trained for other in graph.into(edge.target))
-            if not direct and (edge.target in criteria or CRITERION.search(graph.nodes[edge.target].name)):
+            compared = edge.target in criteria or CRITERION.search(graph.nodes[edge.target].name)
+            if not direct and (compared or named_fixed):
                 return upstream, not upstream
     return upstream, False
 

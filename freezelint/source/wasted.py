@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from freezelint.gradient_map import Kind
+from freezelint.source.edits import assigned_name
 from freezelint.source.story import Backward, Checkpointed, GradRead, Story, TensorFlag
 from freezelint.source.values import Data, Tensor, Value, tensors_in
 
+DATA = re.compile(r"(x|xs|inputs?|batch|data|imgs?|images?|samples?|features?)\w?$", re.IGNORECASE)
 NEW = frozenset("randn rand zeros ones full empty eye randint normal".split())  # made, not loaded
 
 
@@ -43,7 +46,8 @@ def _input(story: Story, event: TensorFlag) -> bool:
     for made in flowing([event.result]):
         behind = story.map.behind([made.node])
         names = {story.map.nodes[i].name for i in behind if story.map.nodes[i].kind is Kind.INPUT}
-        if getattr(made, "literal", False) or story.map.parameters(behind) or (not event.context.loops and names & NEW):
+        learnt = not event.context.loops and bool(names & NEW) and not DATA.match(assigned_name(event.spot))
+        if getattr(made, "literal", False) or story.map.parameters(behind) or learnt:
             return False
     return True
 
