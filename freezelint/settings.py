@@ -9,7 +9,6 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -156,10 +155,15 @@ def _line_of(text: str, key: str, table: str, nth: int) -> int:
     return header
 
 
-@lru_cache(maxsize=4)
+_HINTS: dict[str, dict[str, Any]] = {}
+
+
 def types_of(cls: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in fields(cls)}
+    """The fields of a settings class with their types."""
+    if cls.__name__ not in _HINTS:
+        hints = typing.get_type_hints(cls)
+        _HINTS[cls.__name__] = {f.name: hints[f.name] for f in fields(cls)}
+    return _HINTS[cls.__name__]
 
 
 def _nearest(key: str, names: typing.Iterable[str]) -> str:
