@@ -4,17 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import libcst as cst
+
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Severity
 from freezelint.rule import Rule
+from freezelint.source import freezes, weights
+from freezelint.source.freezes import Setting
+from freezelint.source.story import Backward, Built, GradFlag, Story
+from freezelint.source.syntax import within_function
+from freezelint.source.values import Instance, parameters_of, submodules
 
 RULE = Rule(
     code="FRZ107",
     name="frozen-at-random-init",
     message="`{target}` is frozen at its random initialisation: no weights are ever given to it",
+    fix="load the weights of `{target}` before it is frozen, or let it train",
     severity=Severity.WARNING,
     claim=ClaimKind.STARVED,
 )
+
+
+@RULE.on(Story)
+def frozen_as_drawn(story: Story) -> Iterator[Finding]:
+    """A module built, frozen and used in training, and never given weights."""
+    if story.incomplete:
+        return
+    told: set[int] = set()
+    for line in freezes.settings(story):
+        if line.flag is not False or line.first.via == "freeze=":
+            continue
+        for module in covered(line, story):
+            own = {id(param) for param in parameters_of(module)}
+            event = next(one for one in line.events if any(id(param) in own for param in one.params))
+            if chosen(event):
+                continue
+            built = weights.drawn_at_random(story, module, event)
+            if built is not None and id(module) not in told and harms(story, module, event, built):
+                told.add(id(module))
+                target = module.name or event.spot.text
+                related = ((built.spot, "built here"),)
+                yield RULE.report(event.spot, related=related, subject=target, target=target)
+
+
+def chosen(event: GradFlag) -> bool:
+    """Whether the line picks its parameters by a test inside the loop that walks a larger network."""
+    inner: list[cst.CSTNode] = []
+    for node in within_function(event.spot):
+        if isinstance(node, cst.For):
+            return any(isinstance(one, cst.If) for one in inner)
+        inner.append(node)
+    return False
+
+
+def covered(line: Setting, story: Story) -> list[Instance]:
+    """The largest modules all of whose parameters a line froze for good."""
+    keys = {key for key, param in line.params.items() if story.flag_at(param) is False}
+    whole = [m for m in story.modules if (own := parameters_of(m)) and all(id(param) in keys for param in own)]
+    return [m for m in whole if not any(m in submodules(other)[1:] for other in whole)]
+
+
+def harms(story: Story, module: Instance, event: GradFlag, built: Built) -> bool:
+    """Whether training goes through the module, or a constructor freezes what it has just built from a config."""
+    backward = next((one for one in story.of(Backward) if one.seq > event.seq), None)
+    if backward is not None and story.entry not in story.file.classes:
+        frozen = all(story.flag_at(param, backward) is False for param in parameters_of(module))
+        return frozen and weights.used(story, module, event)
+    constructor = event.context.calls[:1]
+    same = bool(constructor) and constructor == built.context.calls[:1] and constructor[0].name == "__init__"
+    config = any(weights.from_config(part) for part in submodules(module))
+    return same and config and not event.context.arms and not weights.loads_itself(event)
 
 
 @RULE.on(Facts)

@@ -167,6 +167,7 @@ def parameter(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Va
 def deepcopy(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     held = args[0] if args else UNKNOWN
     if isinstance(held, Instance) and held.is_module:
+        reader.emit(Called, node, name, None, args, kwargs, held)
         return modules.clone(reader, held, node)
     if isinstance(held, Union):
         return Union(tuple(deepcopy(reader, name, [option], {}, node) for option in held.options))

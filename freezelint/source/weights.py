@@ -1,0 +1,126 @@
+"""Where the weights of a module come from: loaded, copied, written by hand, trained, or drawn and never touched."""
+
+from __future__ import annotations
+
+import re
+
+import libcst as cst
+
+from freezelint.source import library
+from freezelint.source.intent import comments
+from freezelint.source.story import AttributeSet, Built, Called, Event, ModuleCall, Step, Story, Written
+from freezelint.source.values import Instance, Param, parameters_of, submodules
+
+GIVEN = frozenset(
+    "copy_ item set_ lerp_ fill_ zero_ ones_ eye_ dirac_ constant_ orthogonal_ mul_ add_ div_ sub_".split()
+)
+ON_PURPOSE = re.compile(
+    r"random|\brnd|\brand_|reservoir|fourier|hash|sketch|noise|untrained|novelty|curiosity|echo_?state|non-?learn|"
+    r"from scratch",
+    re.IGNORECASE,
+)
+NAMED_FIXED = re.compile(
+    r"fixed|target|rand|rnd|project(or|ion)?$|\bproj|prior|filter|kernel|blur|sobel|grid|pos", re.IGNORECASE
+)
+NO_WEIGHTS = re.compile(
+    r"config|token|process|extract|data|json|yaml|image|text|vocab|args|numpy|\bnp\.", re.IGNORECASE
+)
+LOADS = re.compile(r"load|restore|resume|from_pretrained|ckpt|checkpoint|warm_?start|import_weights|assign_weights")
+
+
+def drawn_at_random(story: Story, module: Instance, frozen: Event) -> Built | None:
+    """Where a module was built whose weights nothing has given it; None where they may have come from anywhere."""
+    built = next((event for event in story.of(Built) if event.module is module), None)
+    parts = submodules(module)
+    params = parameters_of(module)
+    if built is None or any(flag is not False for param in params for _, flag, _, _ in param.flags):
+        return None
+    if any(part.pretrained or part.escaped for part in parts) or not network(module, parts):
+        return None
+    if any(param.owner is not None and not any(param.owner is part for part in parts) for param in params):
+        return None
+    if any(event.name == "copy.deepcopy" and event.args[:1] == [module] for event in story.of(Called)):
+        return None
+    holders = [one for one in story.modules if any(part is module for part in submodules(one))]
+    if (
+        any(one.escaped or one.pretrained for one in holders)
+        or written(story, params)
+        or purpose(module, built, frozen)
+    ):
+        return None
+    mine = {id(param) for param in params}
+    trained = any(id(param) in mine for step in story.of(Step) if step.seq < frozen.seq for param in step.params)
+    others = (event.name for event in story.of(Called))
+    if trained or any(LOADS.search(name) and not NO_WEIGHTS.search(name) for name in others):
+        return None
+    return built
+
+
+def network(module: Instance, parts: list[Instance]) -> bool:
+    """Whether layers of torch or a library make up a network; a lone layer is a fixed projection."""
+    bare = module.external.startswith("torch.nn.") and module.cls is None and not module.children
+    return not bare and any(part.params and part.cls is None for part in parts)
+
+
+def written(story: Story, params: list[Param]) -> bool:
+    """Whether values of these parameters are set by hand, or by an initialisation that is no draw."""
+    mine = {id(param) for param in params}
+    if any(id(event.param) in mine and event.how in GIVEN for event in story.of(Written)):
+        return True
+    if any(event.name == "data" and id(event.target) in mine for event in story.of(AttributeSet)):
+        return True
+    inits = (event for event in story.of(Called) if event.name.startswith("torch.nn.init.") and event.args)
+    return any(
+        event.name.split(".")[-1] in GIVEN
+        and isinstance(event.args[0], Param)
+        and id(event.args[0]) in mine
+        and event.args[0].name.startswith("weight")
+        and event.args[0].owner is not None
+        and event.args[0].owner.norm is False
+        for event in inits
+    )
+
+
+def purpose(module: Instance, built: Built, frozen: Event) -> bool:
+    """Whether a name or a comment says that the weights are to stay as they were drawn."""
+    names = [module.name, module.cls.name if module.cls else ""]
+    texts = [*names, comments(built.spot), comments(frozen.spot)]
+    for info in (*built.context.calls, *frozen.context.calls):
+        texts.append(info.name)
+        if info.owner is not None:
+            texts += [info.owner.name, info.owner.node.get_docstring() or ""]
+    if module.cls is not None:
+        texts.append(module.cls.node.get_docstring() or "")
+    return bool(NAMED_FIXED.search(names[0])) or any(ON_PURPOSE.search(text) for text in texts)
+
+
+def used(story: Story, module: Instance, after: Event) -> bool:
+    parts = submodules(module)
+    calls = (event for event in story.of(ModuleCall) if event.seq > after.seq)
+    return any(any(event.module is part for part in parts) for event in calls)
+
+
+def from_config(module: Instance) -> bool:
+    """A network of a library built from a configuration alone."""
+    given = [*module.args, *module.kwargs.values()]
+    known = module.external.startswith("transformers.") and not module.external.endswith("from_pretrained")
+    return known and bool(library.FACTORY.match(module.external)) and len(given) >= 1
+
+
+def loads_itself(event: Event) -> bool:
+    """Whether a class round an event is loaded as a whole: a pretrained model, or one with a loader of its own."""
+    for info in event.context.calls:
+        if info.owner is None:
+            continue
+        known, outside = info.owner.lineage()
+        if any(base.split(".")[-1].startswith("PreTrained") or "Pretrained" in base for base in outside):
+            return True
+        if any(LOADS.search(name) for one in known for name in one.methods):
+            return True
+        if any(LOADS.search(name) or "pretrain" in name for name in parameter_names(info.node)):
+            return True
+    return False
+
+
+def parameter_names(node: cst.FunctionDef | cst.Lambda) -> list[str]:
+    return [parameter.name.value for parameter in (*node.params.params, *node.params.kwonly_params)]
