@@ -13,6 +13,7 @@ from freezelint.source.story import (
     Backward,
     Consumed,
     GradRead,
+    GroupAdded,
     ModuleCall,
     Spot,
     Step,
@@ -45,6 +46,8 @@ def left_out(story: Story, event: Backward) -> list[Param]:
     if event.node is None or story.incomplete or any(read.node is None for read in reads):
         return []
     if not story.optimizers or not all(one.known for one in story.optimizers):
+        return []
+    if story.of(GroupAdded):  # more is opened step by step
         return []
     used = {read.node for read in reads} | {id(param) for param in handed_on(story)}
     sure = story.map.surely_reached([event.node])
@@ -177,7 +180,8 @@ def names_of(root: Instance | None, modules: Sequence[Instance], params: Sequenc
         parts = (root.name if root else "", paths.get(id(module), module.name))
         names.append(".".join(part for part in parts if part) or module.name or "the model")
     covered = [param for module in modules for param in parameters_of(module)]
-    names += [param.label or param.name for param in params if param not in covered]
+    whole = f"{root.name}.*" if root and root.name else "*"
+    names += [whole if param.label in ("", "*") else param.label for param in params if param not in covered]
     return list(dict.fromkeys(names))
 
 

@@ -131,6 +131,8 @@ def factory(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Valu
     module.norm = True if library.WITH_BATCH_NORM.search(text) else None
     if library.WITHOUT_BATCH_NORM.search(text) and not library.WITH_BATCH_NORM.search(text):
         module.norm = False
+    if "norm_layer" in kwargs:
+        module.norm = None
     given = [kwargs.get(key) for key in ("weights", "pretrained", "checkpoint_path", "encoder_weights")]
     module.pretrained = name.endswith("from_pretrained") or any(
         value is not None and value not in (Const(None), Const(False)) for value in given
