@@ -127,6 +127,7 @@ class Opt:
         self.zero_lr: dict[int, bool] = {}  # id(leaf) -> every step so far had lr 0
         self.error = ""
         self.scheduled = False
+        self.closure = False
         self.first_step = 0
         self.last_step = 0
 

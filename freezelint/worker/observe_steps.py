@@ -46,7 +46,7 @@ def zeroed(ledger: Ledger) -> Iterator[Fact]:
 
 def zeroed_each_time(ledger: Ledger) -> Iterator[Fact]:
     """Accumulation that keeps the last micro-batch only: same place, same parameters, most passes thrown away."""
-    for opt in ledger.optimizers:
+    for opt in (opt for opt in ledger.optimizers if not opt.closure):
         mine = {id(leaf) for leaf in opt.leaves}
         by_place: dict[Place | None, list[Backward]] = {}
         for event in ledger.backwards:

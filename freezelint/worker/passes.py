@@ -150,6 +150,12 @@ class Passes:
         entry.empty_steps += not any_gradient
         return watched
 
+    def called_back(self, optimizer: Any) -> None:
+        """The optimizer runs forward and backward itself, as often as it likes."""
+        entry = self.ledger.optimizer(optimizer)
+        if entry is not None:
+            entry.closure = True
+
     def stepped_inside(self, region: list[Any]) -> None:
         """A step inside an autocast region that cached casts of the weights: the next forward in it is stale."""
         if region[2] and torch.is_autocast_cache_enabled():

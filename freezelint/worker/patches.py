@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode, _pop_mode_temporarily
 
 from .ledger import Opt
 from .monitor import Monitor, near_miss
@@ -46,6 +48,7 @@ class Patches:
         self.optimizers()
         self.modules()
         self.autograd()
+        self.compilers()
         self.grad_modes()
         self.attributes()
 
@@ -261,6 +264,36 @@ class Patches:
         self.put(torch.autograd.Function, "apply", apply)
         self.put(torch.autograd.Variable, "__new__", variable)
 
+    def compilers(self) -> None:
+        """What `torch.compile` makes runs unwatched: nothing of ours may be traced into the user's graphs."""
+        monitor = self.monitor
+
+        def alone(original: Any) -> Any:
+            @functools.wraps(original)
+            def call_alone(*args: Any, **kwargs: Any) -> Any:
+                monitor.flow.quiet += 1
+                try:
+                    with _pop_mode_temporarily() if _is_on_top(monitor.flow) else nullcontext():
+                        return original(*args, **kwargs)
+                finally:
+                    monitor.flow.quiet -= 1
+
+            return call_alone
+
+        def compiling(original: Any) -> Any:
+            @functools.wraps(original)
+            def compile(model: Any = None, *args: Any, **kwargs: Any) -> Any:
+                result = original(model, *args, **kwargs)
+                if isinstance(result, nn.Module):
+                    if not getattr(type(result).__call__, "__wrapped__", None):
+                        self.put(type(result), "__call__", alone)
+                    return result
+                return alone(result) if model is not None else lambda function: alone(result(function))
+
+            return compile
+
+        self.put(torch, "compile", compiling)
+
     # -- grad mode and attributes ----------------------------------------------------------------------------------
 
     def grad_modes(self) -> None:
@@ -305,8 +338,8 @@ class Patches:
         self.put(torch.inference_mode, "__exit__", leave)
         self.put(torch.set_grad_enabled, "__init__", switch)
         self.put(torch.set_grad_enabled, "__exit__", leave)
-        self.put(torch.autocast, "__enter__", lambda original: monitor.autocast_entering(original))
-        self.put(torch.autocast, "__exit__", lambda original: monitor.autocast_leaving(original))
+        self.put(torch.autocast, "__enter__", monitor.autocast_entering)
+        self.put(torch.autocast, "__exit__", monitor.autocast_leaving)
 
     def attributes(self) -> None:
         monitor = self.monitor
@@ -328,6 +361,10 @@ class Patches:
         self.put(Tensor, "__setattr__", lambda original: tensor_set)
 
 
+def _is_on_top(mode: Any) -> bool:
+    return _get_current_function_mode() is mode
+
+
 def watched_step(step: Any) -> Any:
     """`Optimizer.step` between two looks at the gradients."""
 
@@ -346,6 +383,7 @@ def watched_step(step: Any) -> Any:
             monitor.flow.quiet -= quiet
         if not monitor.flow.quiet:
             if closure:
+                monitor.safely(monitor.called_back, self)
                 watched = monitor.safely(monitor.stepping, self)
             monitor.safely(monitor.stepped, self, watched or [])
         return result

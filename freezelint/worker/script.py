@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 import types
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .places import CELL_MARK
 
 SETTLE_S = 2.5  # of the main thread's own time: cheap steps go on, since rare branches of a loop show only later
 MOST_STEPS = 64
+LAUNCHERS = ("torch.distributed.run", "torch.distributed.launch")
 
 
 class Stopped(SystemExit):
@@ -55,6 +57,7 @@ class Session:
         self.monitor.on_step = self.after_step
         self.patches = Patches(self.monitor)
         self.patches.install()
+        relocate_warnings(self.monitor.places)
         self.monitor.flow.__enter__()
 
     def after_step(self) -> None:
@@ -102,6 +105,8 @@ class Session:
             script=self.options.script, stopped=self.stopped, error=self.error, seconds=time.monotonic() - self.started
         )
         target = Path(self.options.facts)
+        if os.environ.get("RANK"):
+            target = target.with_name(f"{target.stem}-{os.environ['RANK']}{target.suffix}")
         draft = target.with_suffix(f".{self.pid}")
         draft.write_text(json.dumps(facts), encoding="utf-8")
         draft.replace(target)
@@ -110,6 +115,8 @@ class Session:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
+    if options.module and options.script in LAUNCHERS:
+        launch(options)
     session = Session(options)
     script = options.script
     sys.argv = [script, *options.args]
@@ -130,6 +137,19 @@ def main(arguments: list[str]) -> None:
     except BaseException as error:
         code = report(error, session)
     finish(session, code)
+
+
+def launch(options: argparse.Namespace) -> None:
+    """`-m torch.distributed.run ... train.py`: torch starts the processes, each of them under its own monitor."""
+    from torch.distributed import run
+
+    asked = run.get_args_parser().parse_args(options.args)
+    ours = ["script", "--facts", options.facts, "--steps", str(options.steps), "--timeout", str(options.timeout)]
+    ours += ["--module"] if asked.module else []
+    asked.training_script_args = [*ours, asked.training_script, *asked.training_script_args]
+    asked.training_script, asked.module = str(Path(__file__).with_name("__main__.py")), False
+    run.run(asked)
+    sys.exit(0)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -185,6 +205,20 @@ def cells(path: Path) -> list[tuple[int, str]]:
 def plain(line: str) -> str:
     stripped = line.lstrip()
     return line[: len(line) - len(stripped)] + "pass" if stripped.startswith(("!", "%", "?")) else line
+
+
+def relocate_warnings(places: Any) -> None:
+    """A warning that torch raises in a watched call is told at the user's line, as without us."""
+    show = warnings._showwarnmsg  # type: ignore[attr-defined]
+    ours = str(Path(__file__).resolve().parent)
+
+    def told(message: Any) -> None:
+        at = places.here() if message.filename.startswith(ours) else None
+        if at is not None:
+            message.filename, message.lineno = at[0], at[1]
+        show(message)
+
+    warnings._showwarnmsg = told  # type: ignore[attr-defined]
 
 
 def report(error: BaseException, session: Session) -> int:
