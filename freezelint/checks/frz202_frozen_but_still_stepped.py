@@ -99,7 +99,7 @@ def zeroes(event: Called) -> bool:
 
 def masked(event: Called | AttributeSet, param: Param, story: Story) -> Iterator[Finding]:
     optimizer = next((one for one in story.optimizers if any(param is own for own in one.params)), None)
-    if optimizer is None or not before_step(story, event, optimizer):
+    if optimizer is None or not before_step(story, event, optimizer) or repaired(event):
         return
     cause = decay(optimizer) or (moves(optimizer) if varies(event) else "")
     if cause:
@@ -109,6 +109,13 @@ def masked(event: Called | AttributeSet, param: Param, story: Story) -> Iterator
         yield RULE.report(
             event.spot, message=MASKED, fix=title, subject=target.strip("`"), target=target, optimizer=name, cause=cause
         )
+
+
+def repaired(event: Event) -> bool:
+    """Whether this only takes out what is not finite, or the values are written back."""
+    written = re.escape(event.spot.text.partition(".grad")[0])
+    back = rf"{written}(\.data)?(\s*\[[^\n]*\])?(\.data)?(\s*=[^=]|\.copy_\()"
+    return bool(re.search(r"nan|inf|finite", event.spot.text) or re.search(back, event.spot.file.text))
 
 
 def before_step(story: Story, event: Event, optimizer: Optimizer) -> bool:
@@ -122,7 +129,7 @@ def before_step(story: Story, event: Event, optimizer: Optimizer) -> bool:
 
 
 def varies(event: Event) -> bool:
-    """Whether what is masked changes from pass to pass: a loop's counter is part of it, here or where this is called."""
+    """Whether what is masked changes from pass to pass: it depends on the counter of a loop."""
     for spot in (event.spot, *event.context.sites):
         loops = [node for node in ancestors(spot) if isinstance(node, cst.For)]
         counters = [node.target.value for node in loops if counts(spot, node) and isinstance(node.target, cst.Name)]

@@ -10,7 +10,7 @@ from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
 from freezelint.source.edits import Edits
-from freezelint.source.left_out import listed, outermost, root_of
+from freezelint.source.left_out import largest_of, listed, names_of, outermost, root_of
 from freezelint.source.story import Backward, Called, GradRead, ModuleCall, Spot, Step, Story, ZeroGrad
 from freezelint.source.values import Optimizer, Param, parameters_of, submodules
 from freezelint.source.wasted import flowing
@@ -102,12 +102,12 @@ def told(story: Story, event: Backward, other: Optimizer, stepped: list[Optimize
     trained = [param for one in stepped for param in one.params]
     ours = {param.node for param in other.params}
     root = root_of(story, other.params[0])
-    name = listed([root.name or "the generator"]) if root else "`the generator`"
+    name = listed(names_of(root, largest_of(other.params, root), other.params))
     for call in story.of(ModuleCall):
         fed = any(ours & story.map.reached([t.node]) for t in flowing(call.args))
         if call.seq < event.seq and fed and holds(call, trained) and result_in(call, event):
-            network = root_of(story, next(p for p in parameters_of(call.module) if p in trained))
-            spot = outermost(call, submodules(network) if network else [])
+            network = largest_of(trained, root_of(story, next(p for p in parameters_of(call.module) if p in trained)))
+            spot = outermost(call, [part for module in network for part in submodules(module)])
             given = argument(spot)
             title = RULE.fix if given else "detach what it is given"
             yield RULE.report(

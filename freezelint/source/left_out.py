@@ -26,6 +26,7 @@ from freezelint.source.values import (
     Seq,
     Value,
     direct_children,
+    named_children,
     options,
     parameters_of,
     submodules,
@@ -34,6 +35,7 @@ from freezelint.source.wasted import flowing
 
 CRITERION = re.compile(r"loss|div|entropy|similarity|dist|criterion|mse|l1|kl|Subtract$|\.sub$")
 CRITERIA = ("Loss", "CosineSimilarity", "PairwiseDistance")
+HEAD = re.compile(r"fc|head|classifier|score|logits|last_linear|proj|out", re.IGNORECASE)
 FIXED = re.compile(
     r"(^|[._`])(teacher|target|ema|momentum|ref|reference|reward|judge|scorer|old|frozen|fixed|anchor|prior|oracle)\w*",
     re.IGNORECASE,
@@ -57,7 +59,7 @@ def left_out(story: Story, event: Backward) -> list[Param]:
 
 def held(story: Story, param: Param) -> bool:
     """Whether an optimizer holds a parameter, or held it as an unseen part of a module it was given; or may hold it."""
-    if param.owner is None and param.label == "parameter" or param.owner is not None and param.owner.escaped:
+    if (param.owner is None and param.label == "parameter") or (param.owner is not None and param.owner.escaped):
         return True
     made = any(param.owner is module for module in story.modules)
     for one in story.optimizers:
@@ -100,12 +102,20 @@ def groups_left_out(story: Story) -> list[LeftOut]:
     for event in story.of(Backward):
         if event.via == "autograd.grad" or not any(step.seq > event.seq for step in story.of(Step)):
             continue
-        rows = [param for param in left_out(story, event) if not meant_otherwise(story, param)]
+        rows = [p for p in left_out(story, event) if not meant_otherwise(story, p) and not unseen_rest(story, p)]
         for params in by_root(story, rows):
             key = frozenset(id(param) for param in params)
             if not any(key <= known for known in found):
                 found[key] = _described(story, event, params)
     return list(found.values())
+
+
+def unseen_rest(story: Story, param: Param) -> bool:
+    """Whether a parameter stands for what nobody can see of a module whose body is optimised: there may be none."""
+    if not param.many or param.owner is None:
+        return False
+    trained = [name for name, child in named_children(param.owner) if any(map(story.optimised, parameters_of(child)))]
+    return not all(HEAD.search(name) for name in trained)
 
 
 def by_root(story: Story, params: list[Param]) -> list[list[Param]]:
