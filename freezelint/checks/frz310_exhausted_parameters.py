@@ -10,6 +10,7 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
+from freezelint.source.late import ordered
 from freezelint.source.story import Consumed, Event, Story
 from freezelint.source.values import ParamIter
 
@@ -39,7 +40,7 @@ def walked_twice(event: Consumed, story: Story) -> Iterator[Finding]:
         return
     if not event.context.implies(before.context) or not _surely_empties(before) or not _wants_elements(event):
         return
-    if _order_unknown(before, event, story):
+    if not ordered(story, before, event):
         return
     made = iterator.spot.text
     expression = isinstance(iterator.spot.node, cst.BaseExpression)
@@ -70,14 +71,6 @@ def _surely_empties(event: Consumed) -> bool:
 
 def _wants_elements(event: Consumed) -> bool:
     return event.purpose != "call" or not LOOKS.match(_called(event))
-
-
-def _order_unknown(before: Event, event: Event, story: Story) -> bool:
-    """Two methods of a class that nothing here calls: nobody knows which runs first, or whether both do."""
-    if story.entry not in story.file.classes:
-        return False
-    first, second = before.context.calls[:1], event.context.calls[:1]
-    return first != second and bool(first) and first[0].name != "__init__"
 
 
 @RULE.on(Facts)

@@ -9,6 +9,7 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
+from freezelint.source.late import ordered
 from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, OptimizerBuilt, Replaced, Spot, Step, Story
 from freezelint.source.values import Instance, Param, Tensor, Value, options
@@ -55,7 +56,7 @@ def replaced(event: Replaced, story: Story) -> Iterator[Finding]:
     if old is new or story.flag_at(old, event) is False or story.flag_at(new) is False:
         return
     taken = [e for e in story.of(OptimizerBuilt) if e.seq < event.seq and any(p is old for p in e.optimizer.params)]
-    if not taken or event.context.excludes(taken[0].context):
+    if not taken or event.context.excludes(taken[0].context) or not ordered(story, taken[0], event):
         return
     if not any(e.seq > event.seq and any(e.optimizer is t.optimizer for t in taken) for e in story.of(Step)):
         return
@@ -81,7 +82,9 @@ def _computed_from(value: Value, story: Story) -> Iterator[tuple[Tensor, Param]]
         return
     for i in sorted(story.map.surely_reached([value.node])):
         param = story.of_node.get(i)
-        if param is not None and param.owner is None and param.born and _made_here(param) and not story.optimised(param):
+        if param is None or param.owner is not None or not param.born or story.optimised(param):
+            continue
+        if _made_here(param):
             yield value, param
 
 

@@ -22,13 +22,23 @@ from freezelint.source.story import (
 from freezelint.source.values import Dict, Instance, Param, ParamIter, Seq, Value, modules_in, options, parameters_of
 
 
+def ordered(story: Story, first: Event, second: Event) -> bool:
+    """Whether the order of two events is that of a run: methods of a class that nothing calls are read in any order."""
+    if story.entry not in story.file.classes or "training_step" in story.file.classes[story.entry].methods:
+        return True
+    one, other = first.context.calls[:1], second.context.calls[:1]
+    return one == other or not one or one[0].name == "__init__"
+
+
 def added_after(story: Story, params: Iterable[Param], built: OptimizerBuilt) -> Event | None:
     """The event after the optimizer was built that put these parameters into the model."""
     wanted = {id(param) for param in params}
     found: list[Event] = []
     for event in story.events[built.seq :]:
         value = _put(event)
-        if value is not None and any(id(param) in wanted for param in _inside(value)):
+        if value is None or not ordered(story, built, event):
+            continue
+        if any(id(param) in wanted for param in _inside(value)):
             found.append(event)
     placed = [event for event in found if not isinstance(event, Built)]
     return next(iter([*placed, *found]), None)
@@ -95,6 +105,7 @@ def unfrozen_after(story: Story) -> Iterator[tuple[GradFlag, OptimizerBuilt, lis
     steps = story.of(Step)
     for event in story.of(GradFlag):
         before = [one for one in built if one.seq < event.seq and not event.context.excludes(one.context)]
+        before = [one for one in before if ordered(story, one, event)]
         if event.flag is not True or not before or not any(step.seq > event.seq for step in steps):
             continue
         late = [p for p in event.params if story.flag_at(p, before[0]) is False and not held(story, p)]

@@ -35,6 +35,7 @@ from freezelint.source.values import (
     Tensor,
     Union,
     Value,
+    options,
 )
 from freezelint.source.values import Project as ProjectModule
 
@@ -279,13 +280,14 @@ def store(reader: Reader, owner: Instance, name: str, value: Value, node: cst.CS
         value.name = name
     if isinstance(old, (Instance, Param)) and isinstance(value, (Instance, Param, Tensor)) and old is not value:
         reader.emit(Replaced, node, owner, name, old, value)
-    if isinstance(value, Param) and owner.is_module:
-        if value.owner is None:
-            value.owner, value.name = owner, name
-        if not value.label or "." not in value.label:
-            value.label = f"{owner.name}.{name}" if owner.name else name
-        reader.put(owner.params, name, value)
-    elif owner.is_module and name in owner.params:
+    params = [option for option in options(value) if isinstance(option, Param)] if owner.is_module else []
+    for number, param in enumerate(params):
+        if param.owner is None:
+            param.owner, param.name = owner, name
+        if not param.label or "." not in param.label:
+            param.label = f"{owner.name}.{name}" if owner.name else name
+        reader.put(owner.params, f"{name}*{reader.fresh()}" if number else name, param)
+    if not params and owner.is_module and name in owner.params:
         del owner.params[name]
     reader.put(owner.attrs, name, value)
 

@@ -15,7 +15,7 @@ import libcst as cst
 from freezelint.gradient_map import Cause, Cut, Kind
 from freezelint.source.project import FunctionInfo, ModuleInfo, Project
 from freezelint.source.story import Context, Event, Mode, ModeChange, Spot, Story
-from freezelint.source.values import UNKNOWN, Data, Instance, Param, Tensor, Union, Value, tensors_in, union
+from freezelint.source.values import UNKNOWN, Data, Instance, Param, Params, Tensor, Union, Value, tensors_in, union
 
 E = TypeVar("E", bound=Event)
 Thunk = Callable[[], "str | None"]
@@ -163,6 +163,10 @@ class Reader:
             values = [writes[place][2] for writes in having]
             if len(having) < len(joined) and key in where:
                 values.append(where[key])
+            if isinstance(where, Params):
+                for number, value in enumerate({id(value): value for value in values}.values()):
+                    self.put(where, f"{key}*{self.fresh()}" if number else key, value)
+                continue
             self.put(where, key, self.join(values))
 
     def join(self, values: list[Any]) -> Any:

@@ -151,6 +151,10 @@ class Grad(Value):
     part: bool = False
 
 
+class Params(dict[str, Param]):
+    """The parameters a module registers itself, by name; where branches disagree, each of them (`weight*7`)."""
+
+
 @dataclass(eq=False, slots=True)
 class Instance(Value):
     """An object: a module of torch, of the project, from a factory, or any other object of a project class."""
@@ -160,7 +164,7 @@ class Instance(Value):
     is_module: bool = False
     spot: Spot | None = None
     attrs: dict[str, Value] = field(default_factory=dict)
-    params: dict[str, Param] = field(default_factory=dict)
+    params: dict[str, Param] = field(default_factory=Params)
     children: list[Value] | None = None  # of a container, in order
     norm: bool | None = False  # holds a norm with running statistics of its own; None: cannot tell
     pretrained: bool = False
@@ -337,8 +341,10 @@ def parameters_of(module: Instance) -> list[Param]:
     """Every registered parameter below `module`, each once (tied weights are one)."""
     found: dict[int, Param] = {}
     for part in submodules(module):
-        for param in part.params.values():
-            found.setdefault(id(param), param)
+        for value in part.params.values():
+            for param in options(value):
+                if isinstance(param, Param):
+                    found.setdefault(id(param), param)
     return list(found.values())
 
 
@@ -348,7 +354,7 @@ def named_parameters(module: Instance, prefix: str = "", seen: set[int] | None =
     if id(module) in seen:
         return []
     seen.add(id(module))
-    rows = [(prefix + name, param) for name, param in module.params.items()]
+    rows = [(prefix + (name.partition("*")[0] or name), param) for name, param in module.params.items()]
     for name, child in named_children(module):
         rows += named_parameters(child, f"{prefix}{name}.", seen)
     return rows
