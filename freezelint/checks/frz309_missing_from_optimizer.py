@@ -45,9 +45,7 @@ def left_out(story: Story) -> Iterator[Finding]:
             forgotten = forgotten_group(story, group.params)
             if forgotten is not None and forgotten.spot is not None:
                 related = ((built.spot, TAKEN),)
-                yield RULE.report(
-                    forgotten.spot, target=group.names, subject=subject, message=GROUP, related=related
-                )
+                yield RULE.report(forgotten.spot, target=group.names, subject=subject, message=GROUP, related=related)
             else:
                 yield RULE.report(built.spot, target=group.names, subject=subject)
 

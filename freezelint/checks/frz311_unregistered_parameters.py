@@ -101,5 +101,3 @@ def seen_in_run(facts: Facts) -> Iterator[Finding]:
             "`{subject}` is a plain `{text}`: `parameters()` does not know what it holds, and no optimizer gets it"
         )
         yield fact.report(RULE, message, "{parameters} trainable parameters in it were used and are in no optimizer")
-
-

@@ -1,4 +1,4 @@
-"""FRZ312: what stands in the place of a parameter is none: the result of an operation, or one the optimizer never saw."""
+"""FRZ312: what stands in the place of a parameter is computed, or the optimizer never saw it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ RULE = Rule(
     claim=ClaimKind.NOT_STEPPED,
 )
 REPLACED = "`{target}` is assigned anew after the optimizer took the old parameter: the new one never moves"
-EACH_FORWARD = "`{target}` is assigned anew in the forward: the optimizer holds the old parameter, the new one never moves"
+EACH_FORWARD = (
+    "`{target}` is assigned anew in the forward: the optimizer holds the old parameter, the new one never moves"
+)
 COPY = "copy the values into it: `{target}.data.copy_(...)`, or build the optimizer afterwards"
 ATOMS = (cst.Name, cst.Attribute, cst.Call, cst.Subscript, cst.Integer, cst.Float)
 
@@ -113,7 +115,7 @@ def _inside(event: AttributeSet, made: Param) -> tuple[tuple[tuple[Spot, str], .
     data = call.args[0].value
     if not isinstance(data, ATOMS) and not data.lpar:
         data = data.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
-    text = file.code(outer.deep_replace(call, data))  # type: ignore[arg-type]
+    text = file.code(outer.deep_replace(call, data))
     more = "".join(f", {file.code(arg).rstrip(' ,')}" for arg in call.args[1:])
     new = f"{file.code(call.func)}({text}{more})"
     return ((Spot(file, outer), new),), new

@@ -109,9 +109,10 @@ def _without_graph_first(region: Region, story: Story) -> ModuleCall | None:
             continue
         first = seen.setdefault(id(event.module), event)
         graph = event.context.mode.flag is True and first.context.mode.flag is False
-        if graph and not event.context.excludes(first.context) and _trains(event.module, event, story):
-            if not _cleared(region, first, event):
-                return first
+        if not graph or event.context.excludes(first.context) or _cleared(region, first, event):
+            continue
+        if _trains(event.module, event, story):
+            return first
     return None
 
 

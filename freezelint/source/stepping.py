@@ -1,0 +1,99 @@
+"""Zeroing, backward and step: whose gradients each is about, and which of them happen in one pass."""
+
+from __future__ import annotations
+
+import re
+
+import libcst as cst
+
+from freezelint.source.story import AttributeSet, Backward, Called, Event, GradRead, Step, Story, ZeroGrad
+from freezelint.source.syntax import resolved, tests_over
+from freezelint.source.values import Optimizer
+
+WINDOW = re.compile(r"%|accum|micro_?(batch|step)|grad_acc|update_freq|iter_size", re.IGNORECASE)
+QUIET = re.compile(r"clip|log|print|info|debug|warning|scalar|postfix|^(update|write|append|item|format|time|len)$")
+
+
+def same_pass(one: Event, other: Event) -> bool:
+    return one.context.loops == other.context.loops
+
+
+def may_reach(event: Event, step: Step) -> bool:
+    """Whether a backward pass gives gradients to the parameters of the step, as far as anyone can tell."""
+    if not isinstance(event, Backward):
+        return False
+    if event.node is None or not step.params:
+        return True
+    if isinstance(step.optimizer, Optimizer) and not step.optimizer.known:
+        return True
+    return any(param.node in event.reached for param in step.params)
+
+
+def zeroes(event: Event, step: Step) -> bool:
+    """Whether an event zeroes everything the step steps."""
+    if not isinstance(event, ZeroGrad):
+        return False
+    if isinstance(step.optimizer, Optimizer) and event.target is step.optimizer:
+        return True
+    if step.params and event.params:
+        covered = {id(param) for param in event.params}
+        return all(id(param) in covered for param in step.params)
+    known = isinstance(step.optimizer, Optimizer) or isinstance(event.target, Optimizer) or step.params or event.params
+    return not known and subject(event) == subject(step) and event.context.calls == step.context.calls
+
+
+def touches_gradients(event: Event) -> bool:
+    """Whether `.grad` is read or written by hand."""
+    return isinstance(event, GradRead) or (isinstance(event, AttributeSet) and event.name in ("grad", "main_grad"))
+
+
+def may_give_gradients(event: Event, step: Step) -> bool:
+    """Whether an event may leave gradients for the step, or ends the passes it is about."""
+    if isinstance(event, Backward):
+        return may_reach(event, step)
+    if isinstance(event, Step):
+        return event.optimizer is step.optimizer
+    return calls_something(event) or touches_gradients(event)
+
+
+def calls_something(event: Event) -> bool:
+    """A call of code nobody can read, other than to log or to clip."""
+    if not isinstance(event, Called) or event.name.startswith("torch."):
+        return False
+    return not QUIET.search(event.name.split(".")[-1])
+
+
+def gradients_used(first: Event, step: Step, story: Story) -> bool:
+    return any(touches_gradients(event) for event in story.events[first.seq : step.seq])
+
+
+def window(step: Step, story: Story) -> cst.BaseExpression | None:
+    """The test that lets only every n-th pass step."""
+    tests = [(step.spot, test) for _, test in tests_over(step.spot)]
+    for branch, _ in step.context.arms:
+        spot = story.branches.get(branch)
+        if spot is not None and isinstance(spot.node, cst.BaseExpression):
+            tests.append((spot, spot.node))
+    for spot, test in tests:
+        if WINDOW.search(spot.file.code(resolved(spot.file, spot, test))):
+            return test
+    return None
+
+
+def beside(event: Event, step: Step, test: cst.BaseExpression, story: Story) -> bool:
+    """Whether an event happens in the pass of the step, but whether or not the window is full."""
+    if not same_pass(event, step) or not step.context.implies(event.context):
+        return False
+    gates = {branch for branch, spot in story.branches.items() if spot.node is test}
+    if any(branch in gates for branch, _ in event.context.arms):
+        return False
+    return all(known is not test for _, known in tests_over(event.spot))
+
+
+def subject(event: Event) -> str:
+    """The optimizer (or module) as the source calls it; a scaler steps what it is given."""
+    node = event.spot.node
+    if not isinstance(node, cst.Call) or not isinstance(node.func, cst.Attribute):
+        return ""
+    given = node.args[0].value if isinstance(event, Step) and node.args else None
+    return event.spot.file.code(given if isinstance(given, (cst.Name, cst.Attribute)) else node.func.value)
