@@ -115,6 +115,8 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
             recording.outputs = list(named_tensors(output, "output"))
             recording.losses = _losses(output, recording, loss, (args, kwargs))
         recorder.settle()
+        if recorder.shadows.decided_by_chance:
+            recording.notes.append("a random number decides what runs: the more likely way was taken")
         starts = [tensor for _, tensor in recording.losses if tensor.requires_grad]
         recorder.phase = "backward"
         if starts:

@@ -138,7 +138,8 @@ class Flow:
         if not op.grad_mode:
             reentrant = region is not None and region.name == "CheckpointFunction"
             return None if reentrant and region is not None and region.live else why_cut(op, out, region)
-        if requires and (source_node is None or not is_link(node) or key(source_node) in next_keys(node)):
+        rewritten = out._is_view() and any(out is tensor for tensor in op.written)  # autograd made its node anew
+        if requires and (rewritten or not is_link(node) or key(source_node) in next_keys(node)):
             return Cut("zero_gradient", op.line, op_text(op), op.path) if op.name in ZERO_GRADIENT else None
         return why_cut(op, out, region)
 

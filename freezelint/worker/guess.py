@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from . import guess_transformers
 from .capture import silence
 from .fake import device_of, fake_inputs, fake_model
 from .inputs import Inputs, from_settings, random_tensor
@@ -85,6 +86,8 @@ def with_values(model: nn.Module) -> nn.Module:
 
 def candidates(model: nn.Module) -> Iterator[Inputs]:
     """Most likely first."""
+    if guess_transformers.is_transformers(model):
+        yield from guess_transformers.candidates(model)
     names = [p.name for p in _parameters(model) if p.default is p.empty] or [p.name for p in _parameters(model)][:1]
     if not names:
         yield Inputs((), {}, "inferred")

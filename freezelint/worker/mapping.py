@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from .causes import Cut
 from .flow import Flow, Value
 from .frames import Line
+from .watch import Spot
 
 Json = dict[str, Any]
 PASSES_ON = {"aten::mul", "aten::div", "aten::neg", "aten::squeeze", "aten::view", "aten::_to_copy", "aten::mul_"}
@@ -92,7 +94,7 @@ class Mapper:
             at = place(self.places.get(value.name))
             return self._node("parameter", value.name, trainable=trainable, place=at, module=owner, numbers=numbers)
         names = {id(tensor): name for name, tensor in recording.inputs}
-        name = value.name or names.get(id(value.tensor), "a tensor made in the forward")
+        name = value.name or names.get(id(value.tensor)) or receiver(value.spot)
         read = id(value.tensor) in recording.watch.read_grads
         requires = value.kind == "hidden" or bool(value.tensor is not None and value.tensor.requires_grad)
         spot = value.spot
@@ -159,6 +161,12 @@ class Mapper:
                 op = way.op
                 text = op.name.removeprefix("aten::") if op else ""
                 way.cut = Cut("non_differentiable", op.line if op else None, text, op.path if op else "")
+
+
+def receiver(spot: Spot | None) -> str:
+    """What was made to require grad, as the user's line has it."""
+    match = re.search(r"([\w.\[\]]+)\.requires_grad", linecache.getline(*spot.line)) if spot and spot.line else None
+    return match[1] if match else "a tensor made in the forward"
 
 
 def line_of(value: Value) -> Line | None:

@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._pytree import tree_map_only
 
+UNIFORM = {"aten::rand", "aten::rand_like", "aten::uniform_"}
 INTEGERS, FLOATS = 1 << 20, 256  # most elements of a result worth computing
 
 
@@ -59,6 +60,8 @@ class Shadows:
     def _follow(self, func: Any, args: Any, kwargs: Any, ins: list[Tensor], outs: Any) -> None:
         try:
             real = self._really(func, args, kwargs)
+            if func._schema.name in UNIFORM:
+                real = real.fill_(0.5)  # the branch that a random number takes more often than not
         except Exception:  # a fake operand of another kind, a device: then the value stays unknown
             self._forget([t for t in outs if isinstance(t, Tensor)])
             return

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .capture import Loss, Recording, record
 from .cost import Bill, Costs
 from .inputs import Inputs
-from .mapping import place
+from .mapping import place, receiver
 
 Json = dict[str, Any]
 WORTH = 0.05  # share of backward that a change must save
@@ -42,8 +42,8 @@ def _input_changes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
     for key, (tensor, spot) in leaves.items():
         if key in recording.watch.read_grads:
             continue
-        name = names.get(key) or f"the tensor made in `{spot.path or 'forward'}`"
-        title = f"drop `requires_grad` on {name if key not in names else f'`{name}`'}"
+        name = names.get(key) or receiver(spot)
+        title = f"drop `requires_grad` on `{name}`" + (f" in `{spot.path}`" if spot and spot.path else "")
         changes.append(
             _change("input", title, [name], now, costs.without([tensor]), place(spot.line) if spot else None)
         )

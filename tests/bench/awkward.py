@@ -337,3 +337,22 @@ def masked_by_known_mask() -> tuple[nn.Module, tuple[Any, ...]]:
 @case
 def frozen_norm_in_train_mode() -> tuple[nn.Module, tuple[Any, ...]]:
     return nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Dropout(0.3), nn.Linear(6, 2)), (torch.rand(4, 6),)
+
+
+@case
+def write_into_a_view() -> tuple[nn.Module, tuple[Any, ...]]:
+    def way(self: Steps, x: Tensor) -> Tensor:
+        hidden = self.first(x).view(2, 2, 6)
+        hidden[torch.tensor([[True, False], [False, True]])] = self.second.weight[0]
+        return self.third(hidden)
+
+    return steps(way)
+
+
+@case
+def layer_dropped_by_chance() -> tuple[nn.Module, tuple[Any, ...]]:
+    def way(self: Steps, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        return self.third(hidden if torch.rand([]) < 1e-6 else self.second(hidden))
+
+    return steps(way)

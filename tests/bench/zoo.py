@@ -42,12 +42,13 @@ from freezelint.worker.mapping import Mapper  # noqa: E402
 from freezelint.worker.targets import Built  # noqa: E402
 from freezelint.worker.trace import one_line  # noqa: E402
 
-SHALLOW = {  # config entries that are lowered: depths, and the vocabulary
+SHALLOW = {  # config entries that are lowered: depths, widths of the inner layers, vocabulary
     "num_hidden_layers": 2, "encoder_layers": 2, "decoder_layers": 2, "num_layers": 2, "n_layer": 2, "n_layers": 2,
     "num_decoder_layers": 2, "num_encoder_layers": 2, "vocab_size": 1024, "bos_token_id": 0, "eos_token_id": 1,
-    "pad_token_id": 2,
+    "pad_token_id": 2, "intermediate_size": 512, "ffn_dim": 512, "d_ff": 512, "encoder_ffn_dim": 512,
+    "decoder_ffn_dim": 512, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "moe_intermediate_size": 256,
 }  # fmt: skip
-LIMIT_S = 120
+LIMIT_S = 60
 Freeze = set[str]
 
 
@@ -276,8 +277,8 @@ def summary(title: str, rows: list[Row]) -> None:
         if chosen:
             real = [statistics.median(row.record_s) / statistics.median(row.real_s) for row in chosen]
             build = [statistics.median(row.record_s) / row.build_s for row in chosen]
-            print(f"  of {least} M parameters and more ({len(chosen)}): record / real step "
-                  f"{statistics.median(real):.2f}, record / build {statistics.median(build):.2f} (medians)")  # fmt: skip
+            print(f"  of {least} M parameters and more ({len(chosen)} models): medians of record / real step "
+                  f"{statistics.median(real):.2f}, record / build {statistics.median(build):.2f}")  # fmt: skip
 
 
 def main() -> None:
