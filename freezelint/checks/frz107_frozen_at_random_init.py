@@ -13,7 +13,7 @@ from freezelint.source import freezes, weights
 from freezelint.source.freezes import Setting
 from freezelint.source.story import Backward, Built, GradFlag, Story
 from freezelint.source.syntax import within_function
-from freezelint.source.values import Instance, parameters_of, submodules
+from freezelint.source.values import Instance, Param, parameters_of, submodules
 
 RULE = Rule(
     code="FRZ107",
@@ -60,15 +60,21 @@ def chosen(event: GradFlag) -> bool:
 def covered(line: Setting, story: Story) -> list[Instance]:
     """The largest modules all of whose parameters a line froze for good."""
     keys = {key for key, param in line.params.items() if story.flag_at(param) is False}
-    whole = [m for m in story.modules if (own := parameters_of(m)) and all(id(param) in keys for param in own)]
+    whole = [m for m in story.modules if (own := held_then(line, m, story)) and all(id(param) in keys for param in own)]
     return [m for m in whole if not any(m in submodules(other)[1:] for other in whole)]
+
+
+def held_then(line: Setting, module: Instance, story: Story) -> list[Param]:
+    """The parameters a module had when the line ran: what was built later is a new head."""
+    later = {id(e.module) for e in story.of(Built) if e.seq > line.first.seq and e.module.cls is None}
+    return [param for param in parameters_of(module) if id(param.owner) not in later]
 
 
 def harms(story: Story, module: Instance, event: GradFlag, built: Built) -> bool:
     """Whether training goes through the module, or a constructor freezes what it has just built from a config."""
     backward = next((one for one in story.of(Backward) if one.seq > event.seq), None)
     if backward is not None and story.entry not in story.file.classes:
-        frozen = all(story.flag_at(param, backward) is False for param in parameters_of(module))
+        frozen = all(story.flag_at(p, backward) is False for p in parameters_of(module) if p.flags)
         return frozen and weights.used(story, module, event)
     constructor = event.context.calls[:1]
     same = bool(constructor) and constructor == built.context.calls[:1] and constructor[0].name == "__init__"

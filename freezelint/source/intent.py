@@ -20,7 +20,7 @@ STAYS = re.compile(
     r"|(do not|don't|not|never|no|without)\b.*\b(train|updat|tun|learn|gradient)",
     re.IGNORECASE,
 )
-STATISTICS = re.compile(r"\bbn\b|batch_?-?norm|statistic|running|dropout|norm", re.IGNORECASE)
+STATISTICS = re.compile(r"(?<![a-z])bn(?![a-z])|batch_?-?norm|statistic|running|dropout|norm", re.IGNORECASE)
 
 
 def comments(spot: Spot, first: int | None = None) -> str:
