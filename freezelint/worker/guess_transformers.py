@@ -12,6 +12,14 @@ from torch import Tensor, nn
 from .inputs import Inputs, random_tensor
 
 TOKENS = 16
+BESIDE: tuple[list[str], ...] = ([], ["decoder_input_ids"], ["bbox"], ["attention_mask"])
+TOGETHER = (
+    ["input_ids", "pixel_values"],
+    ["input_ids", "input_values"],
+    ["input_ids", "input_features"],
+    ["input_ids", "bbox", "pixel_values"],
+    ["pixel_values", "input_ids", "decoder_input_ids"],
+)
 
 
 def is_transformers(model: nn.Module) -> bool:
@@ -23,9 +31,8 @@ def candidates(model: nn.Module) -> Iterator[Inputs]:
     names = list(inspect.signature(model.forward).parameters)
     main = str(getattr(model, "main_input_name", "input_ids"))
     seen: list[list[str]] = []
-    for wanted in ([main], [main, "decoder_input_ids"], ["input_ids", "pixel_values"], ["input_ids", "input_values"],
-                   [main, "bbox"], ["input_ids", "bbox", "pixel_values"], ["input_ids", "input_features"],
-                   ["pixel_values", "input_ids", "decoder_input_ids"], [main, "attention_mask"], [n for n in names if n in MAKERS]):  # fmt: skip
+    everything = [name for name in names if name in MAKERS]
+    for wanted in (*([main, *more] for more in BESIDE), *TOGETHER, everything):
         chosen = [name for name in wanted if name in names or "kwargs" in names]
         if chosen and chosen not in seen:
             seen.append(chosen)

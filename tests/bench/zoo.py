@@ -46,7 +46,8 @@ SHALLOW = {  # config entries that are lowered: depths, widths of the inner laye
     "num_hidden_layers": 2, "encoder_layers": 2, "decoder_layers": 2, "num_layers": 2, "n_layer": 2, "n_layers": 2,
     "num_decoder_layers": 2, "num_encoder_layers": 2, "vocab_size": 1024, "bos_token_id": 0, "eos_token_id": 1,
     "pad_token_id": 2, "intermediate_size": 512, "ffn_dim": 512, "d_ff": 512, "encoder_ffn_dim": 512,
-    "decoder_ffn_dim": 512, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "moe_intermediate_size": 256,
+    "decoder_ffn_dim": 512, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
+    "moe_intermediate_size": 256,
 }  # fmt: skip
 LIMIT_S = 60
 Freeze = set[str]
