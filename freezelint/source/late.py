@@ -51,7 +51,7 @@ def came_late(story: Story, group: LeftOut) -> bool:
 
 def missing(story: Story, group: LeftOut) -> bool:
     """Whether parameters that no optimizer holds were forgotten: not targets, not loaded and left alone on purpose."""
-    if group.target or FIXED.search(group.names):
+    if group.target or FIXED.search(group.names) or any(_perhaps_computed(story, param) for param in group.params):
         return False
     if group.modules and all(module.modes and module.modes[-1][1] is False for module in group.modules):
         return False
@@ -59,6 +59,15 @@ def missing(story: Story, group: LeftOut) -> bool:
         return False
     loaded = any(param.owner and param.owner.pretrained for param in group.params)
     return not loaded or (group.inside and group.upstream and _loaded_in_part(story, group))
+
+
+def _perhaps_computed(story: Story, param: Param) -> bool:
+    """Whether a parameter stands where, on another path, a computed tensor stands."""
+    for event in story.of(AttributeSet):
+        held_ = options(event.value)
+        if len(held_) > 1 and any(option is param for option in held_):
+            return not all(isinstance(option, Param) for option in held_)
+    return False
 
 
 HEAD = re.compile(r"head|classif|^fc\d*$|probe|linear|logit|^out|output|predict|final|last|^cls", re.IGNORECASE)
@@ -93,7 +102,7 @@ def _put(event: Event) -> Value | None:
 
 
 def _inside(value: Value) -> list[Param]:
-    loose = [option for option in options(value) if isinstance(option, Param)]
+    loose = [value] if isinstance(value, Param) else []
     return [*loose, *(param for module in modules_in(value) for param in parameters_of(module))]
 
 
