@@ -14,7 +14,9 @@ from freezelint.flow import Loss
 from freezelint.gradient_map import Cause, GradientMap
 from freezelint.rule import Rule, locate
 from freezelint.source.loss_terms import losses, lost_names, runs_alone, without_grad_mode
+from freezelint.source.story import Story
 from freezelint.source.undo_block import undone
+from freezelint.source.unreached import only_without_grad
 
 RULE = Rule(
     code="FRZ301",
@@ -34,6 +36,19 @@ def check(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
             continue
         if not without_grad_mode(map_, row) and not runs_alone(map_, row, subject):
             yield _report(row, subject)
+
+
+@RULE.on(Story)
+def check_own_layers(story: Story) -> Iterator[Finding]:
+    """A layer of a module's own that its forward reads only in such a block, wherever the module is trained."""
+    told: dict[Any, list[str]] = {}
+    for row, cut in only_without_grad(story):
+        told.setdefault(cut.place, []).append(row.name)
+    for place, names in told.items():
+        lost = " and ".join(f"`{name}`" for name in names)
+        yield RULE.report(
+            place, block=place.text, lost=lost, effect="it never trains", subject=names[0], edits=undone(place)
+        )
 
 
 def _report(row: Loss, subject: Any) -> Finding:

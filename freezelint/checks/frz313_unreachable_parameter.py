@@ -10,7 +10,7 @@ from freezelint.gradient_map import GradientMap, Node
 from freezelint.rule import Rule, locate
 from freezelint.source.loss_terms import losses, lost_names, runs_alone, without_grad_mode
 from freezelint.source.story import Story
-from freezelint.source.unreached import unreached
+from freezelint.source.unreached import only_without_grad, unreached, unused
 
 RULE = Rule(
     code="FRZ313",
@@ -22,6 +22,11 @@ RULE = Rule(
 
 @RULE.on(Story)
 def check(story: Story) -> Iterator[Finding]:
+    for row in unused(story):
+        yield RULE.report(row.place, name=row.name, why="it is built and never used", subject=row.name)
+    for row, cut in only_without_grad(story):
+        why = f"it is only read under `{cut.text}`"
+        yield RULE.report(row.place, name=row.name, why=why, subject=row.name)
     for row in unreached(story):
         if row.call is None:
             yield RULE.report(row.place, name=row.name, why="it is built and never used", subject=row.name)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from freezelint.gradient_map import Kind
-from freezelint.source.project import ClassInfo, ModuleInfo
-from freezelint.source.starved import stepped_after
-from freezelint.source.story import AttributeSet, Backward, Event, ModuleCall, Spot, Story
+from freezelint.gradient_map import Cause, Cut, Edge, Kind
+from freezelint.source.never_read import never_read
+from freezelint.source.project import ClassInfo
+from freezelint.source.starved import enclosing_with, stepped_after
+from freezelint.source.story import AttributeSet, Backward, ModuleCall, Spot, Story
 from freezelint.source.values import Instance, Param, direct_children, parameters_of, submodules
-
-BY_NAME = re.compile(
-    r"\bgetattr\(\s*self\b|\b_modules\b|\.(named_)?children\(\)|\bget_submodule\(|__getattr__|__dict__"
-)
-_COMMENT = re.compile(r"#[^\n\"']*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +65,7 @@ def _judged(story: Story, module: Instance, backwards: list[Backward]) -> Unreac
     owner, name, place = row
     params = parameters_of(module)
     if all(param.node is None for param in params):
-        return Unreached(name, place, owner) if never_read(owner, name) else None
+        return Unreached(name, place, owner) if owner.cls and never_read(owner.cls, name) else None
     return _discarded(story, module, name, place, owner, backwards)
 
 
@@ -120,29 +115,74 @@ def registration(story: Story, part: Instance | Param) -> tuple[Instance, str, S
     return found.target, found.name, found.spot
 
 
-def never_read(owner: Instance, name: str) -> bool:
-    """Whether no text of the project that knows the class reads the attribute, by name or by walking over children."""
-    if owner.cls is None:
+def unused(story: Story) -> Iterator[Unreached]:
+    """Of a class read on its own: modules and parameters it builds in `__init__` and nothing in its package reads."""
+    info = story.file.classes.get(story.entry)
+    if info is None or info.method("forward") is None or not info.is_module:
+        return
+    last = {event.name: event for event in story.of(AttributeSet) if _own(event, info)}
+    for name, event in last.items():
+        params = _trainable(story, event.value)
+        if params and all(param.node is None for param in params) and never_read(info, name):
+            yield Unreached(name, event.spot, event.target if isinstance(event.target, Instance) else None)
+
+
+def _own(event: AttributeSet, info: ClassInfo) -> bool:
+    """Whether the class itself sets this attribute of itself, in its own constructor."""
+    if not isinstance(event.target, Instance) or event.target.cls is not info or not event.context.calls:
         return False
-    texts = owner.cls.lineage()[0]
-    if any(BY_NAME.search(_code(info.file.code(info.node))) for info in texts):
-        return False
-    word = re.compile(
-        rf"\b{re.escape(name)}\b(?!\s*(:[^=\n]+)?=[^=])|[\"']{re.escape(name)}[\"']|[\"'][^\"'\n]*\b{re.escape(name)}\."
-    )
-    return not any(word.search(_code(file.text)) for file in _files(owner.cls))
+    function = event.context.calls[-1]
+    return function.name == "__init__" and function.owner is info
 
 
-def _files(info: ClassInfo) -> list[ModuleInfo]:
-    known = [one.file for one in info.lineage()[0]]
-    known += [file for file in info.file.project._files.values() if file is not None and info.name in file.text]
-    return list(dict.fromkeys(known))
+def _trainable(story: Story, value: object) -> list[Param]:
+    params = [value] if isinstance(value, Param) else []
+    if isinstance(value, Instance) and value.is_module and not value.escaped:
+        params = parameters_of(value)
+    return params if all(story.flag_at(param) for param in params) else []
 
 
-def _code(text: str) -> str:
-    return _COMMENT.sub("", text)
+def only_without_grad(story: Story) -> Iterator[tuple[Unreached, Cut]]:
+    """Of a class read on its own: trainable layers of its own that it only reads inside a `with torch.no_grad()` block,
+    in a class whose other layers are read with grad mode on."""
+    info = story.file.classes.get(story.entry)
+    if info is None or not info.is_module:
+        return
+    uses: dict[int, list[Edge]] = {}
+    for edge in story.map.edges:
+        uses.setdefault(edge.source, []).append(edge)
+    own = {event.name: event for event in story.of(AttributeSet) if _own(event, info)}
+    layers = {name: _layer(story, event.value) for name, event in own.items()}
+    if not any(param.node is not None and _live(uses, param) for params in layers.values() for param in params):
+        return
+    for name, event in own.items():
+        edges = [edge for param in layers[name] if param.node is not None for edge in uses.get(param.node, ())]
+        cut = edges[0].cut if edges else None
+        blocks = [edge.cut for edge in edges if edge.cut and edge.cut.cause in (Cause.NO_GRAD, Cause.INFERENCE_MODE)]
+        if cut is None or len(blocks) < len(edges) or not isinstance(cut.place, Spot) or cut.text.startswith("@"):
+            continue
+        if enclosing_with(cut.place) is not None and _returned(story, edges):
+            yield Unreached(name, event.spot, None), cut
 
 
-def last_step(story: Story) -> Event | None:
-    backwards = story.of(Backward)
-    return backwards[-1] if backwards else None
+def _layer(story: Story, value: object) -> list[Param]:
+    """The parameters of one layer of torch, or a single parameter, if nothing ever freezes them."""
+    leaf = isinstance(value, Instance) and value.cls is None and value.external.startswith("torch.nn.")
+    params = _trainable(story, value) if leaf or isinstance(value, Param) else []
+    return params if not any(param.flags or param.many for param in params) else []
+
+
+def _live(uses: dict[int, list[Edge]], param: Param) -> bool:
+    return any(edge.cut is None for edge in uses.get(-1 if param.node is None else param.node, ()))
+
+
+def _returned(story: Story, edges: list[Edge]) -> bool:
+    """Whether what is made in the block goes on into a value made outside of it."""
+    inside = {edge.target for edge in edges}
+    while True:
+        after = [edge for edge in story.map.edges if edge.source in inside and edge.target not in inside]
+        if not after:
+            return False
+        if any(edge.cut is None for edge in after):
+            return True
+        inside |= {edge.target for edge in after}

@@ -1,0 +1,77 @@
+"""Whether the project ever reads an attribute of a class: asked of the text, where the reading saw no use of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from freezelint.source.project import ClassInfo, ModuleInfo
+
+# Ways to reach an attribute without writing its name.
+BY_NAME = re.compile(
+    r"\bgetattr\(\s*self\b|\b_modules\b|\.(named_)?children\(\)|\bget_submodule\(|__getattr__|__dict__|\bvars\(self"
+)
+PLAIN_BASES = frozenset(
+    "Module LightningModule ABC object Generic PreTrainedModel Protocol PyTorchModelHubMixin".split()
+)
+_COMMENT = re.compile(r"#[^\n\"']*$", re.MULTILINE)
+_MOST_FILES = 6000
+_texts: dict[str, dict[str, str]] = {}
+
+
+def never_read(info: ClassInfo, name: str) -> bool:
+    """No text of the package that knows the class, or one of its bases or subclasses, reads the attribute."""
+    lineage, outside = info.lineage()
+    if any(base.split(".")[-1].split("[")[0] not in PLAIN_BASES for base in outside):
+        return False
+    bodies = [code_of(one) for one in lineage]
+    if any(BY_NAME.search(body) for body in bodies):
+        return False
+    inside = re.compile(rf"\.{re.escape(name)}\b(?!\s*(:[^=\n]+)?=[^=])|[\"'][^\"'\n]*\b{re.escape(name)}\b")
+    if any(inside.search(body) for body in bodies):
+        return False
+    outer = re.compile(rf"(?<!\bself)\.{re.escape(name)}\b(?!\s*=[^=])|[\"']{re.escape(name)}[\"']")
+    names = {one.name for one in lineage}
+    heirs = re.compile(rf"class \w+\([^)]*\b({'|'.join(map(re.escape, names))})\b")
+    for path, text in package_texts(info.file).items():
+        if path != info.file.path and not any(known in text for known in names):
+            continue
+        if outer.search(text) or (heirs.search(text) and _read_by_heirs(text, heirs, inside)):
+            return False
+    return True
+
+
+def code_of(info: ClassInfo) -> str:
+    """The text of a class without its comments and without its own docstring's words."""
+    return _COMMENT.sub("", info.file.code(info.node))
+
+
+def _read_by_heirs(text: str, heirs: re.Pattern[str], inside: re.Pattern[str]) -> bool:
+    """Whether a subclass in this text reads the attribute."""
+    for found in heirs.finditer(text):
+        end = re.compile(r"^\S", re.MULTILINE).search(text, found.end())
+        if inside.search(text[found.end() : end.start() if end else len(text)]):
+            return True
+    return False
+
+
+def package_texts(file: ModuleInfo) -> dict[str, str]:
+    """The text of every file of the package, without comments; read once a process."""
+    root = Path(file.path).parent
+    while (root / "__init__.py").is_file() and root.parent != root:
+        root = root.parent
+    key = str(root)
+    if key not in _texts:
+        _texts[key] = {path: text for path, text in _read_all(root)}
+    return {**_texts[key], file.path: _COMMENT.sub("", file.text)}
+
+
+def _read_all(root: Path) -> Iterator[tuple[str, str]]:
+    for number, path in enumerate(root.rglob("*.py")):
+        if number >= _MOST_FILES:
+            return
+        try:
+            yield str(path), _COMMENT.sub("", path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
