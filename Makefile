@@ -17,6 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 demo: .venv/demo
 	cd tests/systems && ../../$(BIN)/freezelint --trace --verify --exit-zero
+	cd tests/systems && ../../$(BIN)/freezelint run --exit-zero wasted_input_gradient.py
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -35,9 +35,15 @@ def call(name: str, options: Options) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except Exception as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        if os.environ.get("FREEZELINT_DEBUG"):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"freezelint: internal error: {text[:300]} (FREEZELINT_DEBUG=1 shows where)", file=sys.stderr)
+        return 2
 
 
 def check(options: Options) -> int:
@@ -169,9 +175,9 @@ def server(_: Options) -> int:
 
 def clean(_: Options) -> int:
     """`freezelint clean`."""
-    from freezelint.cache import FOLDER
-
     import shutil
+
+    from freezelint.cache import FOLDER
 
     for folder, names, _files in os.walk(Path.cwd()):
         if FOLDER in names:

@@ -34,24 +34,46 @@ def witness(found: list[Finding], outcome: Outcome, check: Check, progress: Prog
     """`found` with what the graph and, when asked for, a run have to say."""
     settings = check.settings
     targets: Sequence[Any] = settings.models or outcome.targets
-    root = settings.root
     if not targets:
         text = "no model to trace: none can be built without arguments; name one in [[tool.freezelint.models]]"
         return [*found, _note("FRZ003", text)]
     if settings.trace:
-        from freezelint.graph_stage import trace_targets
-
-        graph = trace_targets(targets, settings, root, progress)
-        outcome.models = len(graph.reports)
-        outcome.tables = _tables(graph.reports)
-        found = merge(found, check.keep(graph_findings(graph.reports, check)))
-        found += check.keep(graph.notes)
+        found = _survived("FRZ003", found, lambda: _traced(found, targets, outcome, check, progress))
     if settings.verify:
-        from freezelint.run_stage import verify_targets
-
-        result = verify_targets(targets, found, settings, root, progress)
-        found = _after_run(found, result, outcome, check)
+        found = _survived("FRZ004", found, lambda: _verified(found, targets, outcome, check, progress))
     return found
+
+
+def _survived(code: str, found: list[Finding], stage: Callable[[], list[Finding]]) -> list[Finding]:
+    """What a stage makes of `found`; a fault of our own in it costs the stage, not the report."""
+    try:
+        return stage()
+    except Exception as error:
+        if os.environ.get("FREEZELINT_DEBUG"):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return [*found, _note(code, f"the stage failed, please report it: {text}", Severity.WARNING)]
+
+
+def _traced(
+    found: list[Finding], targets: Sequence[Any], outcome: Outcome, check: Check, progress: Progress
+) -> list[Finding]:
+    from freezelint.graph_stage import trace_targets
+
+    graph = trace_targets(targets, check.settings, check.settings.root, progress)
+    outcome.models = len(graph.reports)
+    outcome.tables = _tables(graph.reports)
+    found = merge(found, check.keep(graph_findings(graph.reports, check)))
+    return found + check.keep(graph.notes)
+
+
+def _verified(
+    found: list[Finding], targets: Sequence[Any], outcome: Outcome, check: Check, progress: Progress
+) -> list[Finding]:
+    from freezelint.run_stage import verify_targets
+
+    result = verify_targets(targets, found, check.settings, check.settings.root, progress)
+    return _after_run(found, result, outcome, check)
 
 
 def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Outcome:
@@ -180,8 +202,8 @@ def _tables(reports: Iterable[ModelReport]) -> list[str]:
     return list(told.values())
 
 
-def _note(code: str, text: str) -> Finding:
-    return Finding(code, text, Location(".", 1), Severity.HINT)
+def _note(code: str, text: str, severity: Severity = Severity.HINT) -> Finding:
+    return Finding(code, text, Location(".", 1), severity)
 
 
 def _after_run(found: list[Finding], result: RunResult, outcome: Outcome, check: Check) -> list[Finding]:

@@ -61,9 +61,8 @@ def sum_up(report: Report) -> str:
     """The last line: what was found, in how much, and what was settled."""
     counts = Counter(finding.severity for finding in report.findings)
     found = [plural(counts[severity], severity.value) for severity in Severity if counts[severity]]
-    parts = [f"Found {', '.join(found)} in {plural(report.files, 'file')}"]
-    if not found:
-        parts = [f"All checks passed in {plural(report.files, 'file')}"]
+    where = f" in {plural(report.files, 'file')}" if report.files or not report.models else ""
+    parts = [f"Found {', '.join(found)}{where}" if found else f"All checks passed{where}"]
     if report.fixed:
         parts.append(f"{report.fixed} fixed")
     if report.hidden:
