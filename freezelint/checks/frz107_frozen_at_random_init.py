@@ -28,8 +28,6 @@ RULE = Rule(
 @RULE.on(Story)
 def frozen_as_drawn(story: Story) -> Iterator[Finding]:
     """A module built, frozen and used in training, and never given weights."""
-    if story.incomplete:
-        return
     told: set[int] = set()
     for line in freezes.settings(story):
         if line.flag is not False or line.first.via == "freeze=":
@@ -73,7 +71,7 @@ def held_then(line: Setting, module: Instance, story: Story) -> list[Param]:
 def harms(story: Story, module: Instance, event: GradFlag, built: Built) -> bool:
     """Whether training goes through the module, or a constructor freezes what it has just built from a config."""
     backward = next((one for one in story.of(Backward) if one.seq > event.seq), None)
-    if backward is not None and story.entry not in story.file.classes:
+    if backward is not None and story.entry not in story.file.classes and not story.incomplete:
         frozen = all(story.flag_at(p, backward) is False for p in parameters_of(module) if p.flags)
         return frozen and weights.used(story, module, event)
     constructor = event.context.calls[:1]

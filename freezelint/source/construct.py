@@ -45,7 +45,12 @@ def construct(reader: Reader, callee: Cls, args: list[Value], kwargs: dict[str, 
             library_base(reader, new, outside[0] if outside else "", kwargs, node)
     init = info.method("__init__")
     if init is not None:
-        calls.call_function(reader, Func(init, new, info.outer), args, kwargs, node)
+        share = reader.budget if not reader.calls else reader.budget // 3
+        if not reader.within_budget(
+            share, lambda: calls.call_function(reader, Func(init, new, info.outer), args, kwargs, node)
+        ):
+            new.opaque, new.norm = True, None
+            new.params["*"] = modules.new_param(reader, "*", new, node, many=True)
     else:
         _dataclass(reader, new, args, kwargs)
     if new.is_module:

@@ -100,6 +100,25 @@ class Reader:
             self.story.incomplete = True
             raise BudgetSpent
 
+    def within_budget(self, share: int, body: Callable[[], object]) -> bool:
+        """Read something for at most `share` steps; False where it was given up, the rest of the story goes on."""
+        kept, was = self.budget - share, self.story.incomplete
+        lists = (self.frames, self.calls, self.sites, self.arms, self.loops, self.autocasts)
+        depths = [len(held) for held in lists]
+        self.budget = share
+        try:
+            body()
+        except BudgetSpent:
+            if kept <= 0:
+                raise
+            for held, depth in zip(lists, depths, strict=True):
+                del held[depth:]
+            self.story.incomplete = was
+            return False
+        finally:
+            self.budget = kept + max(self.budget, 0)
+        return True
+
     def fresh(self) -> int:
         self._counter += 1
         return self._counter
