@@ -148,7 +148,7 @@ def _needed(target: Any, gone: set[int], known: dict[Any, bool]) -> bool:
 def _wanted(recorder: Recorder, grad: Grad, own: set[fx.Node]) -> list[tuple[Any, set[tuple[fx.Node, int | None]]]]:
     """For each gradient handed on: who gets it, and the (operation, index of its result) it was computed with."""
     found = []
-    for (following, _), result in zip(grad.node.next_functions, grad.results):  # noqa: B905
+    for (following, _), result in zip(grad.node.next_functions, grad.results):
         if following is None or result is None or id(result) not in recorder.nodes:
             continue
         found.append((key(node_key(following)), _slice(recorder.nodes[id(result)], own)))

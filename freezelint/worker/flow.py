@@ -110,7 +110,7 @@ class Flow:
         if op.name in MAKES_CONSTANT:
             sources = []
         made = []
-        for tensor, (requires, node) in zip(op.outputs, op.after):  # noqa: B905
+        for tensor, (requires, node) in zip(op.outputs, op.after):
             if tensor.is_floating_point() or tensor.is_complex() or sources:
                 made.append((tensor, self._result(op, tensor, requires, node, sources)))
         for tensor, value in made:
@@ -195,7 +195,7 @@ class Flow:
             if not grad.received:
                 continue
             ran.add(grad.node)
-            for (following, _), result in zip(grad.node.next_functions, grad.results):  # noqa: B905
+            for (following, _), result in zip(grad.node.next_functions, grad.results):
                 if following is not None:
                     pair = (grad.node, node_key(following))
                     carried[pair] = carried.get(pair, False) or result is not None

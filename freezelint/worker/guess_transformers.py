@@ -46,7 +46,7 @@ def _filled(model: nn.Module, names: list[str]) -> Iterator[Inputs]:
         return
     longest = max(map(len, choices))
     for index in range(longest):
-        made = {name: shapes[min(index, len(shapes) - 1)] for name, shapes in zip(names, choices)}  # noqa: B905
+        made = {name: shapes[min(index, len(shapes) - 1)] for name, shapes in zip(names, choices)}
         yield Inputs((), made, "inferred")
 
 

@@ -66,7 +66,7 @@ class Shadows:
             self._forget([t for t in outs if isinstance(t, Tensor)])
             return
         chance = self._by_chance(func, ins)
-        for fake, value in zip(outs, real if isinstance(real, (tuple, list)) else (real,)):  # noqa: B905
+        for fake, value in zip(outs, real if isinstance(real, (tuple, list)) else (real,)):
             if isinstance(fake, Tensor) and isinstance(value, Tensor):
                 self.values[id(fake)] = value
                 if chance:
@@ -83,7 +83,7 @@ class Shadows:
         with no_dispatch():
             devices = [t.device for t in ins] or [torch.device("cpu")]
         fakes = [self.mode.from_tensor(t) if isinstance(t, Tensor) else t for t in reals]
-        for fake, value in zip(fakes, reals):  # noqa: B905
+        for fake, value in zip(fakes, reals):
             if isinstance(fake, Tensor):
                 fake.fake_device = devices[0] if isinstance(fake, FakeTensor) else None  # type: ignore[attr-defined]
                 self.values[id(fake)] = value
