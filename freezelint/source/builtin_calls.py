@@ -121,11 +121,22 @@ def map_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value
     source = args[1]
     items = source.items if isinstance(source, ParamIter) else elements.elements(reader, source, first_argument(node))
     made = [call_value(reader, args[0], [item], {}, node) for item in items[:24]]
+    if made and len(items) <= 24 and all(isinstance(item, Const) for item in made):
+        if isinstance(source, ParamIter):
+            elements.consume(reader, source, node, "loop")
+        return Seq(list(made), kind="generator")
     if isinstance(source, ParamIter) or elements.params_in(made):
         kept = made if elements.params_in(made) else list(items)
         sources = [source] if isinstance(source, ParamIter) else []
         return ParamIter(kept, spot=reader.spot(node), sources=sources)
     return Seq(made, open=True, kind="generator")
+
+
+def identity(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    """`id(parameter)`: the same number for the same parameter."""
+    value = args[0] if args else UNKNOWN
+    known = isinstance(value, Instance) or (isinstance(value, Param) and not value.many)
+    return Const(id(value)) if known else UNKNOWN
 
 
 def filter_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
@@ -313,6 +324,7 @@ BUILTINS: dict[str, Any] = {
     "zip": zip_,
     "map": map_,
     "filter": filter_,
+    "id": identity,
     "sum": sum_,
     "max": max_,
     "min": max_,

@@ -67,6 +67,7 @@ def _hidden(owner: Instance, event: AttributeSet, value: Value, story: Story) ->
     known = {id(p) for p in parameters_of(owner)}
     outer = [m for m in story.modules if not any(m is part for top in held for part in submodules(top))]
     registered = {id(p) for module in outer for p in parameters_of(module)} | known
+    held = [m for m in held if not (m.modes and m.modes[-1][1] is False)]
     modules = [m for m in held if _trainable(parameters_of(m), registered, story) and _used(m, story)]
     params = [p for p in _loose(value) if p.owner is None and p.node is not None and id(p) not in inside]
     params = _trainable(params, registered, story)

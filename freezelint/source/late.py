@@ -10,6 +10,7 @@ from freezelint.source.story import (
     AttributeSet,
     Backward,
     Built,
+    Called,
     Event,
     GradFlag,
     Loaded,
@@ -53,6 +54,8 @@ def missing(story: Story, group: LeftOut) -> bool:
     """Whether parameters that no optimizer holds were forgotten: not targets, not loaded and left alone on purpose."""
     if group.target or FIXED.search(group.names) or any(_perhaps_computed(story, param) for param in group.params):
         return False
+    if any(_handed_to_builder(story, param) for param in group.params):
+        return False
     if group.modules and all(module.modes and module.modes[-1][1] is False for module in group.modules):
         return False
     if group.inside and not group.upstream and _probes(story, group):
@@ -67,6 +70,20 @@ def _perhaps_computed(story: Story, param: Param) -> bool:
         held_ = options(event.value)
         if len(held_) > 1 and any(option is param for option in held_):
             return not all(isinstance(option, Param) for option in held_)
+    return False
+
+
+BUILDER = re.compile(r"optim|param_?group|initialize|prepare|configure|solver|engine|trainer", re.IGNORECASE)
+
+
+def _handed_to_builder(story: Story, param: Param) -> bool:
+    """Whether code that cannot be read was given the module by a name that says it may build an optimizer."""
+    for event in story.of(Called):
+        if event.name.startswith("torch.") or not BUILDER.search(event.spot.text.split("(")[0]):
+            continue
+        given = [module for value in (*event.args, *event.kwargs.values()) for module in modules_in(value)]
+        if any(param is known for module in given for known in parameters_of(module)):
+            return True
     return False
 
 
