@@ -24,6 +24,7 @@ RULE = Rule(
     claim=ClaimKind.STILL_TRAINS,
 )
 HOW = {
+    "replaced": "a fresh module that trains takes its place",
     "set back": "`requires_grad` is set back to True",
     "drawn anew": "its loaded weights are drawn anew",
     "inverted": "it is told to train where it says freeze",

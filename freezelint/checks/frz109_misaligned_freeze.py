@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
 from freezelint.source.flags import code, loop_around
@@ -78,3 +79,10 @@ def columns(loop: cst.For, call: cst.Call, index: int) -> list[str]:
     column = target.elements[index].value
     parts = [e.value for e in column.elements] if isinstance(column, (cst.Tuple, cst.List)) else [column]
     return [part.value for part in parts if isinstance(part, cst.Name)]
+
+
+@RULE.on(Facts)
+def seen_in_run(facts: Facts) -> Iterator[Finding]:
+    for fact in facts.of("misaligned"):
+        message = "this loop pairs modules with parameters, which do not line up: it freezes `{subject}`"
+        yield fact.report(RULE, message, "{parameters} parameters were frozen by it")

@@ -62,15 +62,15 @@ class MapBuilder:
 
     def reserve(self, node: Node) -> None:
         leaf = node.detail if isinstance(node.detail, Leaf) else None
-        if leaf is not None and (node.kind == "parameter" or leaf.attacked):
+        if leaf is not None and stands_for_itself(node, leaf):
             number = self.parameter(leaf, node)
-        elif node.kind == "input" and leaf is not None and not self.forced(node):
+        elif node.kind == "input" and leaf is not None:
             number = self.put("input", leaf.name or leaf.via or "input", node.place)
             self.nodes[number][2] = True
-            self.nodes[number][6] = bool(leaf.read_by) or leaf.needed or leaf.numel == 1 or id(leaf) in self.hidden
+            used = leaf.needed or leaf.numel == 1 or id(leaf) in self.hidden or self.forced(node)
+            self.nodes[number][6] = bool(leaf.read_by) or used
         else:
             number = self.put("value", spelled(node.text), node.place)
-            self.nodes[number][2] = True if node.kind == "input" else None
         self.ids[id(node)] = number
 
     def summary(self, source: Node, user: Node) -> int:
@@ -84,7 +84,7 @@ class MapBuilder:
 
     def number(self, node: Node, user: Node) -> int:
         leaf = node.detail
-        if isinstance(leaf, Leaf) and (node.kind == "parameter" or leaf.attacked):
+        if isinstance(leaf, Leaf) and stands_for_itself(node, leaf):
             return self.parameter(leaf, user)
         return self.ids[id(node)]
 
@@ -138,7 +138,7 @@ class MapBuilder:
         for leaf in dead:
             self.parameter(leaf)
         for top, members in maximal(dead, {id(leaf) for leaf in dead}):
-            place = registration(top) if top is not None else None
+            place = (top.called_at or registration(top)) if top is not None else None
             for leaf in members:
                 entry = self.nodes[self.ids[id(leaf)]]
                 if top is not None and place is not None:
@@ -236,6 +236,11 @@ def spelled(name: str) -> str:
 _OPERATORS = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "matmul": "matmul", "pow": "pow"}
 
 
+def stands_for_itself(node: Node, leaf: Leaf) -> bool:
+    """A parameter, or an input that an optimizer or the script itself moves like one."""
+    return node.kind == "parameter" or leaf.attacked or bool(leaf.optimizers)
+
+
 def given_by_hand(node: Node) -> bool:
     """A leaf whose gradient the script uses itself: where its value came from is another story."""
     return node.kind == "input" and node.detail is not None and bool(node.detail.read_by)
@@ -256,5 +261,5 @@ def nodes_behind(roots: list[Node]) -> list[Node]:
 def packed(cut: Cut | None) -> list[Any] | None:
     if cut is None:
         return None
-    place = list(cut.place) if cut.place else None
+    place = list(cut.place) if cut.place and not cut.bare else None  # a switch for good is told of on its own
     return [cut.cause, place, cut.text, cut.module, list(cut.scope) if cut.scope else None]

@@ -48,6 +48,7 @@ class Leaf:
         self.optimizers: list[Opt] = []
         self.read_by: list[Place | None] = []
         self.masked: list[Place | None] = []  # its gradient was overwritten in place
+        self.zeroed_at: Place | None = None
         self.moved_frozen = 0.0
         self.moved_masked = 0.0
         self.via = ""
@@ -98,6 +99,7 @@ class Mod:
         self.own: list[Leaf] = []  # every parameter it ever held
         self.current: dict[str, Leaf] = {}  # by attribute, those it holds now
         self.norm = False
+        self.own_freeze = False  # frozen by the class that builds it
         self.training = True
 
     def hold(self, name: str, leaf: Leaf) -> None:
@@ -119,6 +121,7 @@ class Opt:
         self.place = place
         self.seq = now()
         self.leaves: list[Leaf] = []
+        self.built_in: Any = None  # the code that built it
         self.added: list[tuple[Place | None, int]] = []
         self.frozen_at_start: list[Leaf] = []
         self.steps = 0

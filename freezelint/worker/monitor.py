@@ -21,6 +21,7 @@ from .passes import Passes
 from .places import Place, Places, called_from_torch
 from .record import Flow
 from .scopes import Scopes
+from .source_text import discarded_comparison
 from .tape import Call, Node
 
 NORMS = torch.nn.modules.batchnorm._NormBase
@@ -43,6 +44,7 @@ class Monitor(Scopes, Passes):
         self.autocasts: list[Any] = []
         self.taken: list[tuple[Any, Place | None]] = []
         self.drains = Drains(places, lambda: self.flow.quiet > 0)
+        self.reads: dict[Any, str] = {}  # where requires_grad is read -> the comparison whose result is dropped
         self.steps = 0
         self.on_step: Callable[[], None] = lambda: None
         self.gradients: dict[int, tuple[Any, Leaf]] = {}  # id of a .grad tensor that the user took -> its leaf
@@ -51,6 +53,7 @@ class Monitor(Scopes, Passes):
         listeners = self.flow.listeners
         listeners["requires_grad="] = listeners["requires_grad_"] = self.requires_grad_set
         listeners["grad"] = self.grad_read
+        listeners["requires_grad"] = self.flag_read
         listeners["grad="] = self.grad_set
         listeners["data="] = self.data_set
         for name in ("__setitem__", "mul_", "__imul__", "masked_fill_"):
@@ -106,6 +109,10 @@ class Monitor(Scopes, Passes):
         leaf = self.ledger.leaf(tensor, place)
         assert leaf is not None
         leaf.flags.append(Flag(value, place, via, was))
+        if not value and leaf.owner is not None and leaf.is_parameter:
+            frame = self.places.frame()
+            holder = frame.f_locals.get("self") if frame is not None else None
+            leaf.owner.own_freeze |= isinstance(holder, nn.Module)
         if not leaf.is_parameter:
             leaf.place, leaf.via = place, via
         if node is not None and not leaf.is_parameter and node.kind == "value" and not was:
@@ -141,6 +148,19 @@ class Monitor(Scopes, Passes):
             fresh.shape = tuple(tensor.shape)
             self.flow.bind(tensor, fresh)
             self.event("forced", place, effect=True, node=fresh, behind=node, text=via, scalar=tensor.dim() == 0)
+
+    def flag_read(self, call: Call, args: Any, kwargs: Any) -> Any:
+        """`p.requires_grad == value` as a statement does nothing; any other reading is no news."""
+        frame = self.places.frame()
+        key = (frame.f_code, frame.f_lasti) if frame is not None else None
+        if key is not None and key not in self.reads:
+            assert frame is not None
+            self.reads[key] = discarded_comparison(self.places.of(frame))
+        if key is not None and self.reads[key]:
+            self.event(
+                "comparison", self.places.here(), leaf=self.ledger.leaf(args[0], make=False), text=self.reads[key]
+            )
+        return call(*args, **kwargs)
 
     def grad_read(self, call: Call, args: Any, kwargs: Any) -> Any:
         result = call(*args, **kwargs)
@@ -238,6 +258,7 @@ class Monitor(Scopes, Passes):
             entry.called_at = self.places.here(4)
         if not self.stack:
             self.rooted(module, entry)
+            self.flow.site = self.places.here()
         entry.calls_training += training
         if training and isinstance(module, NORMS) and module.track_running_stats:
             self.norm_started(module, entry)
@@ -262,6 +283,8 @@ class Monitor(Scopes, Passes):
     def forward_ended(self, entry: Mod) -> None:
         if self.stack and self.stack[-1] is entry:
             self.stack.pop()
+            if not self.stack:
+                self.flow.site = None
         elif entry in self.stack:
             del self.stack[self.stack.index(entry) :]
 

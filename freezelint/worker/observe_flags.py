@@ -8,9 +8,9 @@ from typing import Any
 
 from .ledger import Leaf, Ledger, Mod
 from .monitor import Monitor
-from .observed import Fact, below, fact, frozen_at, named, size
+from .observed import Fact, below, everything, fact, frozen_at, named, size
 from .places import Place
-from .source_text import call_at, lines_above
+from .source_text import call_at, lines_above, loop_around
 from .survey import maximal, parent
 
 
@@ -19,6 +19,9 @@ def flags(monitor: Monitor) -> Iterator[Fact]:
     yield from attributes(monitor)
     yield from temporaries(monitor)
     yield from undone(ledger)
+    yield from rebuilt(monitor)
+    yield from misaligned(ledger)
+    yield from comparisons(monitor)
     yield from inverted(monitor)
     yield from norms(ledger)
     yield from stepped(ledger)
@@ -89,6 +92,68 @@ def undone(ledger: Ledger) -> Iterator[Fact]:
     for (freeze, undo), leaf in pairs.items():
         if freeze != undo and frozen[freeze] <= opened[undo]:
             yield fact("freeze_undone", undo, leaf.name, text="set back", related=[(freeze, "frozen here")])
+
+
+def rebuilt(monitor: Monitor) -> Iterator[Fact]:
+    """A frozen module replaced by a fresh one that trains, before the first step."""
+    start = min((opt.first_step for opt in monitor.ledger.optimizers if opt.first_step), default=0)
+    for event in monitor.events:
+        if event["kind"] != "replaced" or event["parameter"] or event["seq"] > start:
+            continue
+        old, new = event["old"], event["new"]
+        gone = everything(old) if isinstance(old, Mod) else []
+        fresh = everything(new) if isinstance(new, Mod) else []
+        if gone and fresh and all(frozen_at(leaf) for leaf in gone) and all(leaf.wanted for leaf in fresh):
+            if len(gone) == len(fresh) and [leaf.shape for leaf in gone] == [leaf.shape for leaf in fresh]:
+                yield fact(
+                    "freeze_undone",
+                    event["place"],
+                    new.name,
+                    text="replaced",
+                    related=[(frozen_at(gone[0]), "frozen here")],
+                )
+
+
+def misaligned(ledger: Ledger) -> Iterator[Fact]:
+    """A freeze inside a loop that pairs modules with parameters: they are not in step."""
+    places: dict[Any, list[Leaf]] = {}
+    for leaf in ledger.leaves.values():
+        for flag in leaf.flags if leaf.is_parameter else ():
+            if flag.place is not None and not flag.value:
+                places.setdefault(flag.place, []).append(leaf)
+    for place, leaves in places.items():
+        loop = loop_around(place)
+        if loop is not None and pairs_modules_with_parameters(loop):
+            at = (place[0], loop.lineno, loop.col_offset, loop.iter.end_lineno, loop.iter.end_col_offset, place[5])
+            yield fact("misaligned", at, named(leaves), related=[(place, "frozen here")], parameters=len(leaves))
+
+
+def pairs_modules_with_parameters(loop: ast.For) -> bool:
+    call = loop.iter
+    if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "enumerate" and call.args:
+        call = call.args[0]
+    if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "zip":
+        return False
+    names = {arg.func.attr for arg in call.args if isinstance(arg, ast.Call) and isinstance(arg.func, ast.Attribute)}
+    return bool(names & {"modules", "named_modules", "children", "named_children"}) and bool(
+        names & {"parameters", "named_parameters"}
+    )
+
+
+def comparisons(monitor: Monitor) -> Iterator[Fact]:
+    """`p.requires_grad == False` as a statement of its own."""
+    for event in monitor.events:
+        if event["kind"] == "comparison":
+            leaf = event["leaf"]
+            missed = leaf is not None and leaf.requires_grad
+            yield fact(
+                "misspelt",
+                event["place"],
+                (leaf.name if leaf else "") or "a tensor",
+                text=event["text"],
+                parameters=int(missed),
+                trained=int(missed and leaf.had_gradient > 0),
+            )
 
 
 def redrawn(leaf: Leaf) -> Iterator[Fact]:
@@ -186,7 +251,7 @@ def stepped(ledger: Ledger) -> Iterator[Fact]:
             if leaf.moved_frozen > 0:
                 yield fact(
                     "frozen_stepped",
-                    frozen_at(leaf) or opt.step_at,
+                    leaf.zeroed_at or frozen_at(leaf) or opt.step_at,
                     leaf.name,
                     text=opt.type,
                     related=[(opt.step_at, "stepped here")],
@@ -302,7 +367,9 @@ def optimizer_groups(ledger: Ledger) -> Iterator[Fact]:
             continue
         zero = [leaf for leaf in opt.leaves if opt.zero_lr.get(id(leaf)) and leaf.had_gradient and not opt.scheduled]
         if zero and len(zero) < len(opt.leaves):
-            yield fact("zero_lr", opt.place, named(zero, *tops(zero)), parameters=len(zero), elements=size(zero))
+            yield fact(
+                "zero_lr", zero_at(opt.place), named(zero, *tops(zero)), parameters=len(zero), elements=size(zero)
+            )
         frozen = [leaf for leaf in opt.frozen_at_start if not leaf.wanted and leaf.reached == 0]
         if frozen and len(frozen) < len(opt.leaves) and opt.steps > 1:
             yield fact(
@@ -312,6 +379,25 @@ def optimizer_groups(ledger: Ledger) -> Iterator[Fact]:
                 parameters=len(frozen),
                 elements=size(frozen),
             )
+
+
+def zero_at(place: Place | None) -> Place | None:
+    """The group that says `lr` 0, where it is written out."""
+    call = None if place is None else call_at(place, "")
+    for node in ast.walk(call) if call is not None else ():
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values):
+                said = isinstance(key, ast.Constant) and key.value == "lr" and isinstance(value, ast.Constant)
+                if said and place is not None and not value.value:
+                    return (
+                        place[0],
+                        node.lineno,
+                        node.col_offset,
+                        node.end_lineno or 0,
+                        node.end_col_offset or 0,
+                        place[5],
+                    )
+    return place
 
 
 def tops(leaves: list[Leaf]) -> list[Any]:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from .flow_map import behind, registration
 from .ledger import Backward, Leaf, Ledger, Mod, Opt
 from .monitor import Monitor
-from .observed import Fact, fact, named, size
+from .observed import Fact, everything, fact, named, size
+from .places import Place
 from .survey import maximal, parent
 from .tape import Node, all_nodes
 
 
 def owners(monitor: Monitor) -> Iterator[Fact]:
     yield from unregistered(monitor.ledger)
+    yield from made_in_forward(monitor.ledger)
     yield from replaced(monitor)
     yield from non_leaves(monitor.ledger)
     yield from thrown_away(monitor)
@@ -34,6 +36,15 @@ def unregistered(ledger: Ledger) -> Iterator[Fact]:
             parameters=len(leaves),
             elements=size(leaves),
         )
+
+
+def made_in_forward(ledger: Ledger) -> Iterator[Fact]:
+    """A module built anew in every forward: what it learns is thrown away with it."""
+    for entry in list(ledger.modules.values()):
+        if entry.inside and any(leaf.reached and not leaf.optimizers for leaf in entry.own):
+            yield fact(
+                "unregistered", entry.place, entry.type, text="module made in forward", parameters=len(entry.own)
+            )
 
 
 def replaced(monitor: Monitor) -> Iterator[Fact]:
@@ -72,6 +83,7 @@ def thrown_away(monitor: Monitor) -> Iterator[Fact]:
     ledger = monitor.ledger
     stepping = [opt for opt in ledger.optimizers if opt.steps]
     hidden = {id(leaf) for _, _, _, leaves in ledger.hidden for leaf in leaves}
+    hidden |= {id(leaf) for leaf in ledger.leaves.values() if leaf.owner is not None and leaf.owner.inside}
     lone = [
         leaf
         for leaf in ledger.leaves.values()
@@ -102,7 +114,7 @@ def thrown_away(monitor: Monitor) -> Iterator[Fact]:
             yield inside(leaves, top, stepping, ledger, monitor)
         else:
             seen = maximal(leaves, {id(leaf) for leaf in leaves})
-            yield separate(leaves, seen[0][0] or root, owned, monitor)
+            yield separate(leaves, seen[0][0] or root, owned, monitor, stepping)
 
 
 def used_gradient(leaf: Leaf) -> bool:
@@ -120,13 +132,24 @@ def inside(leaves: list[Leaf], top: Mod | None, stepping: list[Opt], ledger: Led
     text = "late" if late else ""
     return fact(
         kind,
-        opt.place,
+        (late_at(late[0], opt, monitor) if late else None) or opt.place,
         named(leaves, top),
         text=text,
         parameters=len(leaves),
         elements=size(leaves),
         passes=max(leaf.reached for leaf in leaves),
     )
+
+
+def late_at(leaf: Leaf, opt: Opt, monitor: Monitor) -> Place | None:
+    """Where it came too late: the line that unfroze it, or the one beside the optimizer's that put it in."""
+    if leaf.seq < opt.seq:
+        return next((flag.place for flag in leaf.flags if flag.value and flag.seq > opt.seq), None)
+    for event in monitor.events:
+        new = event.get("new")
+        if event["kind"] == "replaced" and event["seq"] > opt.seq and isinstance(new, Mod) and leaf in everything(new):
+            return next((place for code, place in event["chain"] if code is opt.built_in), event["place"])
+    return None
 
 
 def nearest(leaves: list[Leaf], stepping: list[Opt]) -> Opt:
@@ -147,7 +170,7 @@ def in_eval(leaf: Leaf) -> bool:
     return leaf.owner is not None and leaf.owner.calls > 0 and leaf.owner.calls_training == 0
 
 
-def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Monitor) -> Fact:
+def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Monitor, stepping: list[Opt]) -> Fact:
     """A network of its own that no optimizer holds: a teacher for targets, or a judge that passes gradients on."""
     passes = max(leaf.reached for leaf in leaves)
     downstream = any(carries(node, owned, leaves) for node in consumers(monitor, leaves))
@@ -163,6 +186,17 @@ def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Moni
             elements=size(leaves),
             passes=passes,
         )
+    if not beside(monitor, leaves, owned):
+        opt = nearest(leaves, stepping)
+        return fact(
+            "not_optimized",
+            opt.place,
+            named(leaves, top),
+            text="backbone",
+            parameters=len(leaves),
+            elements=size(leaves),
+            passes=passes,
+        )
     place = (top.called_at if top else None) or (evals[-1] if evals else leaves[0].place)
     return fact(
         "teacher_under_grad",
@@ -173,6 +207,26 @@ def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Moni
         passes=passes,
         related=[(evals[-1], "only put in eval() here")] if evals else None,
     )
+
+
+def beside(monitor: Monitor, leaves: list[Leaf], owned: set[int]) -> bool:
+    """Whether its output reaches a loss on a way that crosses nothing that is stepped: as a target."""
+    mine = {id(leaf) for leaf in leaves}
+    events = [event for event in monitor.ledger.backwards if event.reached & mine][:2]
+    todo = [root for event in events for root in event.roots]
+    seen = {id(node) for node in todo}
+    while todo:
+        node = todo.pop()
+        held = {id(source.detail) for source, _ in node.into if source.kind == "parameter"}
+        if held & mine:
+            return True
+        if held & owned:
+            continue
+        for source, cut in node.into:
+            if cut is None and id(source) not in seen:
+                seen.add(id(source))
+                todo.append(source)
+    return False
 
 
 def ancestry(entry: Mod | None) -> list[Mod]:
@@ -231,13 +285,23 @@ def other_network(monitor: Monitor) -> Iterator[Fact]:
             if nodes and not any(carries(node, mine, other) for node in nodes):
                 yield fact(
                     "other_network",
-                    event.place,
+                    meeting(values, mine, {id(leaf) for leaf in other}) or event.place,
                     named(other, group(other)),
                     text="mixed" if mixed else "",
                     related=[(stepped[0].step_at, "only this step uses the pass")],
                     parameters=len(other),
                     elements=size(other),
                 )
+
+
+def meeting(values: list[Node], mine: set[int], other: set[int]) -> Place | None:
+    """The call at which the other network's output enters the one that is stepped."""
+    for node in sorted(values, key=lambda node: node.order):
+        held = any(source.kind == "parameter" and id(source.detail) in mine for source, _ in node.into)
+        fed = (source for source, cut in node.into if cut is None and source.kind == "value")
+        if held and any(behind(source, live=True) & other for source in fed):
+            return node.site or node.place
+    return None
 
 
 def stolen(event: Backward, opt: Opt, ledger: Ledger) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from .ledger import Backward, Ledger, Opt
 from .monitor import Monitor
-from .observed import Fact, fact
+from .observed import Fact, fact, frozen_at
 from .places import Place
 from .source_text import function_at
-from .tape import all_nodes
+from .tape import Node, all_nodes
 
 
 def course(monitor: Monitor) -> Iterator[Fact]:
@@ -76,9 +76,9 @@ def without_grad_mode(monitor: Monitor) -> Iterator[Fact]:
     """No loss ever had a graph, because the forward of parameters to be trained ran without grad mode."""
     ledger = monitor.ledger
     mine = {id(leaf) for opt in ledger.optimizers for leaf in opt.leaves}
-    if not mine or any(event.reached & mine for event in ledger.backwards):
-        return
     failed = [root for event in ledger.backwards if not event.reached for root in event.roots]
+    if not mine or (not failed and any(event.reached & mine for event in ledger.backwards)):
+        return
     behind_loss = {(cut.place, cut.text) for node in all_nodes(failed) for _, cut in node.into if cut is not None}
     for (place, text), (calls, leaves) in monitor.flow.without_grad.items():
         bare = text.startswith("torch.set_grad_enabled")
@@ -148,10 +148,22 @@ def stale_autocast(monitor: Monitor) -> Iterator[Fact]:
 
 
 def nothing(monitor: Monitor) -> Iterator[Fact]:
-    """Every optimizer stepped, and no step ever found a gradient."""
-    stepping = [opt for opt in monitor.ledger.optimizers if opt.steps]
-    if stepping and all(opt.empty_steps == opt.steps for opt in stepping):
-        opt = stepping[0]
-        yield fact(
-            "nothing_trains", opt.step_at, opt.type, steps=opt.steps, wanted=sum(leaf.wanted for leaf in opt.leaves)
-        )
+    """No step ever found a gradient, and nothing that was meant to train lies behind a loss; or nothing is left."""
+    ledger = monitor.ledger
+    for event in monitor.events:
+        if event["kind"] == "optimizer_error" and "empty parameter list" in event["text"]:
+            yield fact("nothing_trains", event["place"], "the optimizer", text="empty", steps=0)
+    taught = any(leaf.had_gradient for opt in ledger.optimizers for leaf in opt.leaves)
+    if taught or not ledger.optimizers or not ledger.optimizers[0].leaves:
+        return
+    opt = ledger.optimizers[0]
+    roots = [root for event in ledger.backwards for root in event.roots]
+    frozen = [leaf for leaf in opt.leaves if not leaf.requires_grad]
+    if len(frozen) == len(opt.leaves) and roots:
+        yield fact("nothing_trains", frozen_at(frozen[0]) or opt.place, opt.type, text="frozen", steps=opt.steps)
+    elif opt.steps and opt.empty_steps == opt.steps and not any(node_trains(node) for node in all_nodes(roots)):
+        yield fact("nothing_trains", opt.step_at, opt.type, steps=opt.steps)
+
+
+def node_trains(node: Node) -> bool:
+    return node.kind == "parameter" and node.detail is not None and node.detail.requires_grad

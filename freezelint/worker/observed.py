@@ -45,6 +45,15 @@ def below(entry: Mod) -> list[Leaf]:
     return [leaf for part in entry.parts for leaf in part.own]
 
 
+def everything(entry: Mod, depth: int = 40) -> list[Leaf]:
+    """Every parameter registered in a module or below, whether or not it was ever called."""
+    found = list(entry.own)
+    for flag in entry.children.values():
+        if isinstance(flag.was, Mod) and depth and flag.was is not entry:
+            found.extend(everything(flag.was, depth - 1))
+    return found
+
+
 def frozen_at(leaf: Leaf) -> Place | None:
     return next((flag.place for flag in reversed(leaf.flags) if flag.value is False), None)
 

@@ -64,6 +64,7 @@ class Passes:
         event.inputs_given = inputs is not None
         event.optimises_inputs = kind == "grad" and any(leaf.attacked and id(leaf) in wanted for leaf in found.values())
         event.since, self.passed = self.passed, max((node.order for node in nodes), default=self.passed)
+        self.flow.epoch = self.passed
         self.ledger.backwards.append(event)
         return event
 
@@ -107,6 +108,7 @@ class Passes:
     def cleared(self, leaves_: list[Leaf], place: Place | None) -> None:
         """`.grad` of these is emptied: what no optimizer has stepped is thrown away."""
         for leaf in leaves_:
+            leaf.zeroed_at = place
             for event in leaf.pending:
                 if not event.steppers:
                     event.discarded.append((place, leaf))

@@ -61,6 +61,8 @@ class Patches:
             @functools.wraps(original)
             def init_and_tell(self: Any, params: Any, *args: Any, **kwargs: Any) -> None:
                 entry = Opt(self, monitor.places.here())
+                frame = monitor.places.frame()
+                entry.built_in = frame.f_code if frame is not None else None
                 monitor.ledger.optimizers.append(entry)
                 monitor.safely(monitor.iterator_given, params, "optimizer", entry.place)
                 try:
@@ -282,7 +284,7 @@ class Patches:
 
         def compiling(original: Any) -> Any:
             @functools.wraps(original)
-            def compile(model: Any = None, *args: Any, **kwargs: Any) -> Any:
+            def compile_alone(model: Any = None, *args: Any, **kwargs: Any) -> Any:
                 result = original(model, *args, **kwargs)
                 if isinstance(result, nn.Module):
                     if not getattr(type(result).__call__, "__wrapped__", None):
@@ -290,7 +292,7 @@ class Patches:
                     return result
                 return alone(result) if model is not None else lambda function: alone(result(function))
 
-            return compile
+            return compile_alone
 
         self.put(torch, "compile", compiling)
 

@@ -7,10 +7,10 @@ import os
 import sys
 import sysconfig
 from types import CodeType, FrameType
-from typing import Any, Optional
+from typing import Any
 
 # (path, line, column, end_line, end_column, cell), as a Location of the host
-Place = tuple[str, int, int, int, int, Optional[int]]
+Place = tuple[str, int, int, int, int, Any]
 
 CELL_MARK = "#cell="  # a notebook's cell is compiled under "<path>#cell=<n>"
 
@@ -76,6 +76,16 @@ class Places:
             handed |= above.f_code.co_name in ("apply", "_apply")
             above = above.f_back
         return self.of(frame) if frame is not None else None
+
+    def chain(self, most: int = 6) -> list[tuple[CodeType, Place]]:
+        """The user's frames from the innermost out, each with the line it stands at."""
+        found: list[tuple[CodeType, Place]] = []
+        frame = self.frame()
+        while frame is not None and len(found) < most:
+            if self.is_user(frame.f_code):
+                found.append((frame.f_code, self.of(frame)))
+            frame = frame.f_back
+        return found
 
     def of(self, frame: FrameType) -> Place:
         key = (frame.f_code, frame.f_lasti)

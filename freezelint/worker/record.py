@@ -31,6 +31,7 @@ from .tape import (
 )
 
 MOST_NODES = 400_000
+MOST_EXPORTS = 20_000
 
 
 class Flow(TorchFunctionMode):
@@ -47,6 +48,8 @@ class Flow(TorchFunctionMode):
         self.deep = True  # False: only what listeners need
         self.quiet = 0  # > 0: inside code that is not the user's forward (an optimizer step, ...)
         self.module = ""
+        self.site: Place | None = None  # where the user calls the module that runs
+        self.epoch = 0  # the record's length at the last backward pass
         self.stack: list[Any] = []  # the modules being called, the monitor's own list
         self.inside: list[Node] | None = None  # parameters met inside a reentrant checkpoint
         self.exported: dict[int, tuple[Any, Node, str, Place | None]] = {}  # Python numbers and arrays made of values
@@ -176,11 +179,12 @@ class Flow(TorchFunctionMode):
                 continue
             self.made += 1
             node = Node("value", name, place, requires_grad)
-            node.into = [(source, None) for source in plain]
             if requires_grad:
+                node.into = [(source, None) for source in plain]
                 node.into += self.ways(name, output, carriers, args, kwargs, place)
             else:
-                node.into += self.cuts(name, carriers, grad_mode, output, place)
+                node.into = self.cuts(name, carriers, plain, grad_mode, output, place)
+            node.site = self.site
             node.shape = tuple(output.shape) if output.layout == torch.strided else ()
             for source, _ in node.into:
                 source.used = True
@@ -209,26 +213,36 @@ class Flow(TorchFunctionMode):
         )
 
     def cuts(
-        self, name: str, carriers: list[Any], grad_mode: bool, output: Tensor, place: Place | None
+        self,
+        name: str,
+        carriers: list[Any],
+        plain: list[Node],
+        grad_mode: bool,
+        output: Tensor,
+        place: Place | None,
     ) -> list[tuple[Node, Cut | None]]:
-        if not carriers:
-            return []
+        """The edges into a result without a graph; without grad mode, what had none already is cut once more."""
+        if not carriers and grad_mode:
+            return [(node, None) for node in plain]
         if name in KIND.cuts:
             cut = Cut(KIND.cuts[name], place, written(name), self.module)
         elif not grad_mode:
             cut = self.region_cut(place, name)
             self.met_region(cut, carriers)
-            return [(self.handed(node, place), cut) for _, node, _ in carriers]
+            ways = [(node, cut) for node in plain]
+            return ways + [(self.handed(node, place), cut) for _, node, _ in carriers]
         else:
             cut = Cut(cut_cause(name, output), place, written(name), self.module)
-        return [(node, cut) for _, node, _ in carriers]
+        return [(node, None) for node in plain] + [(node, cut) for _, node, _ in carriers]
 
     def region_cut(self, place: Place | None, name: str) -> Cut:
         region = next((region for region in reversed(self.regions) if not region.enabled), None)
         cause = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
         if region is None or region.place is None:
             return Cut(cause, place, written(name), self.module, place)
-        return Cut(cause, region.place, region.text, self.module, self.scope(region) or place)
+        cut = Cut(cause, region.place, region.text, self.module, self.scope(region) or place)
+        cut.bare = region.bare
+        return cut
 
     def handed(self, node: Node, place: Place | None) -> Node:
         """The node itself, or its value where it was handed into the region rather than used by its own layer there."""
@@ -259,13 +273,14 @@ class Flow(TorchFunctionMode):
         place = self.places.here(4)
         node = Node("value", name, place, False)
         cut = Cut(KIND.exports[name], place, written(name), self.module)
-        node.into = [(source, cut if source.grad else None) for _, source, _ in before]
+        always = KIND.exports[name] == "item"
+        node.into = [(source, cut if source.grad or always else None) for _, source, _ in before]
         if isinstance(result, (float, int)) and not isinstance(result, bool):
-            if isinstance(result, float) and len(self.exported) < 20_000:
-                self.exported[id(result)] = (result, node, name, place)
-        elif type(result).__module__ == "numpy" or isinstance(result, list):
-            if len(self.exported) < 20_000:
-                self.exported[id(result)] = (result, node, name, place)
+            keep = isinstance(result, float)
+        else:
+            keep = type(result).__module__ == "numpy" or isinstance(result, list)
+        if keep and len(self.exported) < MOST_EXPORTS:
+            self.exported[id(result)] = (result, node, name, place)
 
     def scaled(self, output: Tensor) -> None:
         """A Python number that came out of a value goes into another: its way is cut, not absent."""
@@ -313,12 +328,11 @@ class Flow(TorchFunctionMode):
 
     def exports_on(self, frame: Any, place: Place) -> list[int]:
         first, last = statement_lines(place)
-        latest: dict[Place, int] = {}
-        for key, (_, _, _, made) in self.exported.items():
-            if made is not None and made[0] == place[0] and made[5] == place[5] and first <= made[1] <= last:
-                latest[made] = key
-        found = list(latest.values())
-        for value in named_values(frame, place):
-            if id(value) in self.exported and self.exported[id(value)][0] is value:
-                found.append(id(value))
+        found: list[int] = []
+        for key, (_, node, _, made) in self.exported.items():
+            here = made is not None and made[0] == place[0] and made[5] == place[5] and first <= made[1] <= last
+            if here and node.order > self.epoch:
+                found.append(key)
+        named = (id(value) for value in named_values(frame, place) if id(value) in self.exported)
+        found.extend(named)
         return list(dict.fromkeys(found))[-64:]

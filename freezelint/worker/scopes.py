@@ -181,6 +181,7 @@ class Scopes:
             entry = self.ledger.module(owner, place)
             old = entry.children.get(name)
             flag = Flag(id(value), place, type(value).__name__)
+            flag.was = self.ledger.module(value, place) if isinstance(value, nn.Module) else None
             if old is not None and old.value != id(value):
                 flag.via = "replaced"
                 if isinstance(value, (nn.Module, nn.Parameter)):
@@ -189,8 +190,9 @@ class Scopes:
                         place,
                         module=entry,
                         name=name,
-                        old=old,
-                        what=type(value).__name__,
+                        old=old.was,
+                        new=flag.was,
+                        chain=self.places.chain(),
                         parameter=isinstance(value, nn.Parameter),
                     )
             entry.children[name] = flag

@@ -189,7 +189,7 @@ def execute(options: argparse.Namespace, session: Session) -> None:
 
 
 def cells(path: Path) -> list[tuple[int, str]]:
-    """The code cells of a notebook, counted from 1 among all cells; lines for the shell or for IPython become `pass`."""
+    """The code cells of a notebook, counted from 1 among all cells; lines for the shell or IPython become `pass`."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     found = []
     for number, cell in enumerate(notebook.get("cells", []), 1):

@@ -36,9 +36,19 @@ def call_at(place: Place, function: str) -> ast.Call | None:
         if isinstance(node, ast.Call) and node.lineno <= place[3] and (node.end_lineno or 0) >= place[1]:
             target = node.func
             name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
-            if name == function:
+            if not function or name == function:
                 return node
     return None
+
+
+def loop_around(place: Place) -> ast.For | None:
+    """The innermost `for` whose body holds a place."""
+    module = tree(filename(place))
+    found: ast.For | None = None
+    for node in ast.walk(module) if module else ():
+        if isinstance(node, ast.For) and node.lineno < place[1] <= (node.end_lineno or 0):
+            found = node
+    return found
 
 
 def function_at(place: Place) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Module | None:
@@ -46,9 +56,9 @@ def function_at(place: Place) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Mo
     module = tree(filename(place))
     found: ast.FunctionDef | ast.AsyncFunctionDef | ast.Module | None = module
     for node in ast.walk(module) if module else ():
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if node.lineno <= place[1] <= (node.end_lineno or 0):
-                found = node
+        inside = getattr(node, "lineno", 0) <= place[1] <= (getattr(node, "end_lineno", 0) or 0)
+        if inside and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            found = node
     return found
 
 
@@ -88,3 +98,11 @@ def named_values(frame: Any, place: Place) -> Iterator[Any]:
             yield from value
         elif isinstance(value, dict) and len(value) < 1000:
             yield from list(value.values())
+
+
+def discarded_comparison(place: Place) -> str:
+    """The text of a statement that is only a comparison, or nothing."""
+    statement = statement_at(place)
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Compare):
+        return ast.unparse(statement)
+    return ""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .ledger import Leaf, Mod
 from .monitor import Monitor
+from .tape import leaves as leaves_behind
 
 
 def survey(monitor: Monitor) -> None:
@@ -64,11 +65,21 @@ def look_behind(monitor: Monitor, modules: list[nn.Module]) -> None:
             if lost:
                 ledger.hidden = [row for row in ledger.hidden if (row[0], row[1]) != (entry, name)]
                 ledger.hidden.append((entry, name, flag, lost))
-        for name, parameter in module._parameters.items():
-            if isinstance(parameter, Tensor) and not isinstance(parameter, nn.Parameter):
+        for name in (*module._parameters, *entry.children):
+            parameter = module._parameters.get(name, vars(module).get(name))
+            if isinstance(parameter, Tensor) and not isinstance(parameter, nn.Parameter) and made_of_one(parameter):
                 node = monitor.flow.of(parameter)
                 row = (entry, name, node.place if node is not None else entry.place)
                 ledger.non_leaf = [*(known for known in ledger.non_leaf if known[:2] != row[:2]), row]
+
+
+def made_of_one(tensor: Tensor) -> bool:
+    """Whether a tensor is what an operation made of leaves alone, as `nn.Parameter(...) * 0.02` is."""
+    start = tensor.grad_fn
+    if start is None:
+        return False
+    found = leaves_behind(start, 64)
+    return len(found) == 1 and isinstance(found[0], nn.Parameter)
 
 
 def hidden_in(module: nn.Module, name: str) -> list[Any]:
@@ -127,7 +138,7 @@ def named(scope: dict[str, Any], wanted: set[int], found: dict[int, str], prefix
 
 
 def maximal(leaves: list[Leaf], chosen: set[int]) -> list[tuple[Mod | None, list[Leaf]]]:
-    """`leaves` grouped under the largest modules all of whose trainable parameters are among `chosen` (ids of leaves)."""
+    """`leaves` grouped under the largest modules all of whose parameters are among `chosen` (ids of leaves)."""
     groups: dict[int, tuple[Mod | None, list[Leaf]]] = {}
     for leaf in leaves:
         top: Mod | None = None

@@ -17,16 +17,17 @@ _order = itertools.count()
 class Cut:
     """Why and where the gradient stops on a way."""
 
-    __slots__ = ("cause", "module", "place", "scope", "text")
+    __slots__ = ("bare", "cause", "module", "place", "scope", "text")
 
     def __init__(self, cause: str, place: Place | None, text: str, module: str = "", scope: Place | None = None):
         self.cause, self.place, self.text, self.module, self.scope = cause, place, text, module, scope
+        self.bare = False  # grad mode was switched off for good, not for a stretch of code
 
 
 class Node:
     """A parameter, an input that requires grad, or a value that depends on one."""
 
-    __slots__ = ("asked", "detail", "grad", "into", "kind", "order", "place", "shape", "text", "used")
+    __slots__ = ("asked", "detail", "grad", "into", "kind", "order", "place", "shape", "site", "text", "used")
 
     def __init__(self, kind: str, text: str, place: Place | None, grad: bool) -> None:
         self.kind, self.text, self.place, self.grad = kind, text, place, grad
@@ -36,6 +37,7 @@ class Node:
         self.used = False
         self.asked = False  # autograd.grad was asked for its gradient
         self.shape: tuple[int, ...] = ()
+        self.site: Place | None = None
 
 
 class Region:
