@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import replace
+from importlib import import_module, util
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,10 @@ def _text(finding: Finding) -> str:
 
 def lightning(steps: int = 2) -> Any:
     """A callback for Lightning's `Trainer`: watches the first steps of `fit`."""
-    try:
-        from lightning.pytorch import Callback
-    except ImportError:
-        from pytorch_lightning import Callback
+    name = "lightning.pytorch" if util.find_spec("lightning") else "pytorch_lightning"
+    base: Any = import_module(name).Callback
 
-    class Freezelint(Callback):  # type: ignore[misc,unused-ignore]
+    class Freezelint(base):  # type: ignore[misc]
         """Starts with the set-up of `fit`, before the optimizers are made."""
 
         def __init__(self) -> None:
@@ -129,9 +128,9 @@ def lightning(steps: int = 2) -> Any:
 
 def huggingface(steps: int = 2) -> Any:
     """A callback for the `Trainer` of transformers: watches its first steps."""
-    from transformers import TrainerCallback
+    base: Any = import_module("transformers").TrainerCallback
 
-    class Freezelint(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    class Freezelint(base):  # type: ignore[misc]
         """Starts when the trainer is made, before the optimizer is."""
 
         def __init__(self) -> None:

@@ -39,9 +39,6 @@ ALLOWED = {
     "nbformat": ("source.notebook",),
     "pathspec": ("source.discover",),
     "tomli": ("config",),
-    "lightning": ("integrations",),
-    "pytorch_lightning": ("integrations",),
-    "transformers": ("integrations",),
 }
 IN_PROCESS = ("api", "integrations")  # the user's own process: torch is there already
 FORBIDDEN = ("libcst.matchers", "libcst.codemod")
