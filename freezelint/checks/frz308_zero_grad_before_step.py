@@ -30,8 +30,9 @@ STEP_FIRST = "`{step}` comes before `backward()`: it never sees the gradient of 
 @RULE.on(Step)
 def zeroed_in_between(step: Step, story: Story) -> Iterator[Finding]:
     zero = _zeroed_last(step, story)
-    if zero is not None and any(stepping.same_pass(b, zero) for b in _lost(zero, step, story)):
-        yield _report(zero, step)
+    for backward in _lost(zero, step, story) if zero is not None else ():
+        if zero is not None and stepping.same_pass(backward, zero) and stepping.one_run(story, backward, zero, step):
+            yield _report(zero, step)
 
 
 @RULE.on(Step)
@@ -41,7 +42,7 @@ def zeroed_each_time(step: Step, story: Story) -> Iterator[Finding]:
         return
     if any(stepping.same_pass(e, step) and e.context.excludes(step.context) for e in story.of(Step)):
         return  # the passes take turns
-    beside = [e for e in story.events if stepping.beside(e, step, test, story)]
+    beside = [e for e in story.events if stepping.beside(e, step, test, story) and stepping.one_run(story, e, step)]
     zeroed = [e for e in beside if isinstance(e, ZeroGrad) and stepping.zeroes(e, step)]
     backwards = [e for e in beside if stepping.may_reach(e, step)]
     if zeroed and backwards and not stepping.gradients_used(backwards[0], step, story):
@@ -62,7 +63,7 @@ def zeroed_in_inner_loop(step: Step, story: Story) -> Iterator[Finding]:
             last = event
         elif isinstance(event, ZeroGrad) and stepping.zeroes(event, step):
             same = last is not None and stepping.same_pass(event, last) and last.context.implies(event.context)
-            if same and _pass_before_is_lost(event, step, story):
+            if same and stepping.one_run(story, event, step) and _pass_before_is_lost(event, step, story):
                 yield _report(event, step, INSIDE)
             return
         elif stepping.may_give_gradients(event, step) and not (last is not None and isinstance(event, Called)):

@@ -31,7 +31,7 @@ def left_out(story: Story) -> Iterator[Finding]:
     hidden = unregistered(story) if groups else set()
     for group in groups:
         built = _optimizer(story, group)
-        if built is None or any(id(param) in hidden for param in group.params):
+        if built is None or not built.optimizer.params or any(id(param) in hidden for param in group.params):
             continue
         subject = group.names.replace("`", "")
         late = added_after(story, group.params, built)

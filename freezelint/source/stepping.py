@@ -18,6 +18,13 @@ def same_pass(one: Event, other: Event) -> bool:
     return one.context.loops == other.context.loops
 
 
+def one_run(story: Story, *events: Event) -> bool:
+    """Whether the order of events is that of a run: methods of a class that nothing calls are read in any order."""
+    if story.entry not in story.file.classes:
+        return True
+    return len({event.context.calls[:1] for event in events}) == 1
+
+
 def may_reach(event: Event, step: Step) -> bool:
     """Whether a backward pass gives gradients to the parameters of the step, as far as anyone can tell."""
     if not isinstance(event, Backward):
