@@ -58,7 +58,7 @@ def _registered(event: AttributeSet, hidden: Hidden) -> tuple[tuple[tuple[Spot, 
     """The edit that registers what the attribute holds, and its new value."""
     node, file = event.value_node, event.spot.file
     nn = torch_nn(file)
-    if node is None or not nn:
+    if node is None or not nn or not hidden.flat:
         return (), f"nn.{hidden.container}(...)"
     spot = Spot(file, node)
     if isinstance(hidden.value, Tensor):

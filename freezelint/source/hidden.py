@@ -42,6 +42,16 @@ class Hidden:
         kind = "Module" if self.modules else "Parameter"
         return f"{kind}Dict" if isinstance(self.value, Dict) else f"{kind}List"
 
+    @property
+    def flat(self) -> bool:
+        """Whether a ModuleList (or its like) could take the place of the container: no containers inside it."""
+        if isinstance(self.value, Dict):
+            items = [*self.value.items.values(), *([self.value.rest] if self.value.rest is not None else [])]
+        else:
+            items = list(getattr(self.value, "items", ()))
+        wanted = Instance if self.modules else (Param, Tensor)
+        return all(isinstance(option, wanted) for item in items for option in options(item))
+
 
 def hidden_in(event: AttributeSet, story: Story) -> Hidden | None:
     """What `self.name = value` hides for good, if it is used and nobody takes care of it."""
