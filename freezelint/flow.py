@@ -95,12 +95,19 @@ def constant_losses(map_: GradientMap, wanted: Asked, grows: Asked) -> list[Loss
 
 
 class Walk:
-    """Walks of one map that end at leaves: nothing behind one gets a gradient through it."""
+    """Walks of one map back from a loss. They end at leaves: nothing behind one gets a gradient through it.
+
+    What lies behind each node is worked out once, as a set of bits: one for every parameter and leaf of interest.
+    """
 
     def __init__(self, map_: GradientMap, wanted: Asked, grows: Asked) -> None:
         self.map = map_
         self.wanted, self.grows = wanted, grows
         self._live: dict[int, set[int]] = {}
+        self._bit: dict[int, int] = {}
+        self._behind: dict[int, int] = {}
+        self._reach: dict[int, int] = {}
+        self._growing = 0
 
     def wants(self, node: int) -> bool:
         return self.wanted(self.map.nodes[node])
@@ -112,18 +119,6 @@ class Walk:
         entry = self.map.nodes[node]
         return entry.kind is Kind.INPUT and entry.trainable is True
 
-    def _back(self, start: int, *, cuts: bool) -> set[int]:
-        seen, todo = {start}, [start]
-        while todo:
-            node = todo.pop()
-            if self.leaf(node):
-                continue
-            for edge in self.map.into(node):
-                if edge.source not in seen and (cuts or edge.cut is None):
-                    seen.add(edge.source)
-                    todo.append(edge.source)
-        return seen
-
     def live(self, start: int) -> set[int]:
         if start not in self._live:
             self._live[start] = self._back(start, cuts=False)
@@ -132,26 +127,66 @@ class Walk:
     def behind(self, start: int) -> set[int]:
         return self._back(start, cuts=True)
 
+    def _back(self, start: int, *, cuts: bool) -> set[int]:
+        seen, todo = {start}, [start]
+        while todo:
+            node = todo.pop()
+            for edge in self._into(node):
+                if edge.source not in seen and (cuts or edge.cut is None):
+                    seen.add(edge.source)
+                    todo.append(edge.source)
+        return seen
+
+    def _into(self, node: int) -> list[Edge]:
+        return [] if self.leaf(node) else self.map.into(node)
+
+    def _learn(self, start: int) -> None:
+        """The bits of `start` and of everything behind it, sources before targets."""
+        todo: list[tuple[int, bool]] = [(start, False)]
+        entered: set[int] = set()
+        while todo:
+            node, ready = todo.pop()
+            if ready:
+                self._set(node)
+            elif node not in entered and node not in self._behind:
+                entered.add(node)
+                todo.append((node, True))
+                todo += [(edge.source, False) for edge in self._into(node)]
+
+    def _set(self, node: int) -> None:
+        entry = self.map.nodes[node]
+        own = 0
+        if entry.kind in (Kind.PARAMETER, Kind.INPUT) and (self.leaf(node) or self.wants(node) or self.grows(entry)):
+            own = self._bit.setdefault(node, 1 << len(self._bit))
+            self._growing |= own if self.leaf(node) or self.grows(entry) else 0
+        behind = reach = own
+        for edge in self._into(node):
+            behind |= self._behind.get(edge.source, 0)
+            reach |= self._reach.get(edge.source, 0) if edge.cut is None else 0
+        self._behind[node], self._reach[node] = behind, reach
+
     def cuts(self, start: int, dead: set[int]) -> Iterator[tuple[Edge, tuple[Node, ...]]]:
         """The cuts that take `dead` its gradient: the first ones on the way back from `start` whose value had a graph.
 
         A value that was cut before (the integers a comparison is made of) has none left to lose: the cut lies deeper.
         A Python number is the end of any way.
         """
-        seen, todo = set(self.live(start)), sorted(self.live(start)) if dead else []
+        if not dead:
+            return
+        self._learn(start)
+        wanted = sum(self._bit.get(node, 0) for node in dead)
+        seen = set(self.live(start))
+        todo = sorted(seen)
         while todo:
             target = todo.pop(0)
-            for edge in [] if self.leaf(target) else self.map.into(target):
-                if edge.cut is None or edge.cut.text == A_FACTOR_OF_ZERO:
+            for edge in self._into(target):
+                lost = wanted & self._behind.get(edge.source, 0)
+                if edge.cut is None or not lost or edge.cut.text == A_FACTOR_OF_ZERO:
                     continue
-                lost = dead & self.behind(edge.source)
-                if not lost:
+                if self._reach[edge.source] & self._growing or edge.cut.cause is Cause.ITEM:
+                    yield edge, tuple(self.map.nodes[i] for i in sorted(dead) if self._bit.get(i, 0) & lost)
                     continue
                 mine = self.live(edge.source)
-                had_graph = any(self.grows(self.map.nodes[i]) or self.leaf(i) for i in mine)
-                if had_graph or edge.cut.cause is Cause.ITEM:
-                    yield edge, tuple(self.map.nodes[i] for i in sorted(lost))
-                    continue
                 todo += sorted(mine - seen)
                 seen |= mine
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from freezelint.flow import Loss, constant_losses, lost_gradients
 from freezelint.gradient_map import Cause, Cut, GradientMap, Kind, Node
@@ -23,16 +24,24 @@ from freezelint.source.values import parameters_of
 WITHOUT_GRAD = (Cause.NO_GRAD, Cause.INFERENCE_MODE)
 
 
-def losses(map_: GradientMap, subject: Any) -> Iterator[Loss]:
-    """Every lost gradient of a map, one for each cut, with everything that is lost there."""
-    rows = _of_story(map_, subject) if isinstance(subject, Story) else _of_map(map_)
+_known: WeakKeyDictionary[GradientMap, list[Loss]] = WeakKeyDictionary()
+
+
+def losses(map_: GradientMap, subject: Any) -> list[Loss]:
+    """Every lost gradient of a map, one for each cut, with everything that is lost there; worked out once a map."""
+    if map_ not in _known:
+        _known[map_] = _merged(_of_story(map_, subject) if isinstance(subject, Story) else _of_map(map_))
+    return _known[map_]
+
+
+def _merged(rows: Iterable[Loss]) -> list[Loss]:
     found: dict[tuple[Any, Any], Loss] = {}
     for row in rows:
         key = (row.cut.place, row.cut.scope if row.cut.cause in WITHOUT_GRAD and row.direct and row.last else None)
         known = found.setdefault(key, row)
         if known is not row and (known.term is None) == (row.term is None):
             found[key] = replace(known, lost=tuple({node.id: node for node in (*known.lost, *row.lost)}.values()))
-    yield from found.values()
+    return list(found.values())
 
 
 def _of_story(map_: GradientMap, story: Story) -> Iterator[Loss]:
