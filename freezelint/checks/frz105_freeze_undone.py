@@ -215,11 +215,14 @@ def says_freeze(event: Event) -> bool:
     text = intent.comments(event.spot, freezes.line_of(event, loop) if loop is not None else None)
     if intent.FREEZES.search(text) and not intent.OTHERWISE.search(text):
         return True
+    for test, body in intent.conditions(event.spot):
+        if body is not None and polarity.says(test) is False and "False" not in code(event, body):
+            return True
     function = event.context.calls[-1] if event.context.calls else None
     if function is None or not re.match(r"_?freeze(_|$)", function.name) or intent.OTHERWISE.search(function.name):
         return False
-    body = function.file.code(function.node)
-    return not re.search(r"False|freeze\w*\(.*\n(.|\n)*freeze\w*\(|\bnot\b", body)
+    body_text = function.file.code(function.node)
+    return not re.search(r"False|freeze\w*\(.*\n(.|\n)*freeze\w*\(|\bnot\b", body_text)
 
 
 @RULE.on(Facts)

@@ -10,9 +10,20 @@ from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Place, Rule
 from freezelint.source import intent
-from freezelint.source.flags import code
-from freezelint.source.story import Backward, Built, Called, Event, Loaded, Mode, Story, TrainMode, Written
-from freezelint.source.values import Param, parameters_of
+from freezelint.source.flags import code, misspelt
+from freezelint.source.story import (
+    AttributeSet,
+    Backward,
+    Built,
+    Called,
+    Event,
+    Loaded,
+    Mode,
+    Story,
+    TrainMode,
+    Written,
+)
+from freezelint.source.values import Instance, Param, parameters_of
 
 RULE = Rule(
     code="FRZ106",
@@ -31,11 +42,18 @@ def only_eval(event: TrainMode, story: Story) -> Iterator[Finding]:
     params = parameters_of(event.target)
     if event.flag is not False or event.via == "held" or not isinstance(node, cst.Call) or not params:
         return
-    if not trains_on(params, story) or not intent.means_to_freeze(event):
+    if not trains_on(params, story) or not intent.means_to_freeze(event) or told_before(event.target, story):
         return
     target = code(event, node.func.value) if isinstance(node.func, cst.Attribute) else event.target.name
     edits: tuple[tuple[Place, str], ...] = ((event.spot, f"{target}.requires_grad_(False).eval()"),)
     yield RULE.report(event.spot, edits=edits, subject=target, text=event.spot.text, target=target)
+
+
+def told_before(module: Instance, story: Story) -> bool:
+    """Whether another line was to freeze the module and did not: that line is the mistake."""
+    mine = {id(module), *(id(param) for param in parameters_of(module))}
+    flags = (event for event in story.of(AttributeSet) if event.name == "requires_grad" or misspelt(event.name))
+    return any(id(event.target) in mine for event in flags)
 
 
 def trains_on(params: list[Param], story: Story) -> bool:
@@ -60,7 +78,8 @@ def built_without_grad(story: Story) -> Iterator[Finding]:
     for mode, made in blocks.items():
         params = [param for event in made for param in parameters_of(event.module)]
         inside = inside_init(mode, made[0])
-        if params and inside and not fills(story, mode, made) and trains_on(params, story) and mode.spot is not None:
+        meant = inside or all(event.module.pretrained for event in made)
+        if params and meant and not fills(story, mode, made) and trains_on(params, story) and mode.spot is not None:
             yield from round_construction(mode, made)
 
 

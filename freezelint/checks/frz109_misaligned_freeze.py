@@ -10,9 +10,10 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
-from freezelint.source.flags import code, loop_around
-from freezelint.source.story import Called, Story
-from freezelint.source.values import Instance, ParamIter, Seq, Value, submodules
+from freezelint.source.flags import code, held, loop_around
+from freezelint.source.story import AttributeSet, Called, Event, Spot, Story
+from freezelint.source.values import Instance, Param, ParamIter, Seq, Value, submodules
+from freezelint.textfile import python_lines
 
 RULE = Rule(
     code="FRZ109",
@@ -29,7 +30,7 @@ def zipped(event: Called, _story: Story) -> Iterator[Finding]:
     node = event.spot.node
     if event.name != "zip" or not isinstance(node, cst.Call) or len(node.args) != len(event.args):
         return
-    kinds = [kind_of(value, code(event, arg.value)) for value, arg in zip(event.args, node.args, strict=True)]
+    kinds = [kind_of(value, written(event, arg.value)) for value, arg in zip(event.args, node.args, strict=True)]
     loop = loop_around(event.spot)
     if "parameters" not in kinds or loop is None:
         return
@@ -48,6 +49,38 @@ def zipped(event: Called, _story: Story) -> Iterator[Finding]:
             left=code(event, node.args[other].value),
             right=code(event, node.args[at].value),
         )
+
+
+@RULE.on(AttributeSet)
+def indexed(event: AttributeSet, _story: Story) -> Iterator[Finding]:
+    """`params[i].requires_grad = …` where `i` counts the modules of a network."""
+    node = event.node
+    if (
+        event.name != "requires_grad"
+        or not isinstance(node, cst.Attribute)
+        or not isinstance(node.value, cst.Subscript)
+    ):
+        return
+    loop = loop_around(event.spot)
+    index = code(event, node.value.slice[0].slice) if len(node.value.slice) == 1 else ""
+    known = held(event.target) and all(isinstance(target, Param) for target in held(event.target))
+    if loop is None or not known or not isinstance(loop.target, (cst.Tuple, cst.List)) or not loop.target.elements:
+        return
+    walked = re.fullmatch(r"enumerate\((.*\b(named_)?(modules|children)\(\).*)\)", code(event, loop.iter), re.DOTALL)
+    if walked and code(event, loop.target.elements[0].value) == index:
+        right = code(event, node.value.value)
+        place = Spot(event.spot.file, loop.iter)
+        yield RULE.report(place, subject=right, left=walked[1], right=right)
+
+
+def written(event: Event, node: cst.BaseExpression) -> str:
+    """The text of an argument; of a name, what was assigned to it last above."""
+    text = code(event, node)
+    if not isinstance(node, cst.Name):
+        return text
+    above = "\n".join(python_lines(event.spot.file.text)[: event.spot.locate().line - 1])
+    found = re.findall(rf"^\s*{text}\s*=\s*(.*)$", above, re.MULTILINE)
+    return found[-1] if found else text
 
 
 def kind_of(value: Value, text: str) -> str:

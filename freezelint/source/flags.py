@@ -171,9 +171,16 @@ def loop_around(spot: Spot) -> cst.For | None:
     return next((node for node in within_function(spot) if isinstance(node, cst.For)), None)
 
 
+CELL = "# %%"
+
+
 def shown(event: Event) -> bool:
     """Whether a line may be there to be looked at: the last one of a notebook cell, or one of a test."""
     calls = event.context.calls
     if any(info.name.startswith("test") for info in calls):
         return True
-    return event.spot.file.path.endswith(".ipynb") and not calls and not event.context.loops
+    if not event.spot.file.path.endswith(".ipynb") or calls or event.context.loops:
+        return False
+    below = python_lines(event.spot.file.text)[event.spot.locate().end_line :]
+    following = next((line for line in below if line.strip()), CELL)
+    return following.startswith(CELL)

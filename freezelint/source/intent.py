@@ -36,13 +36,13 @@ def comments(spot: Spot, first: int | None = None) -> str:
     return " ".join(found)
 
 
-def conditions(spot: Spot) -> list[tuple[cst.BaseExpression, bool]]:
-    """The tests of the `if`s a node stands under in its function, and whether they hold there."""
-    found: list[tuple[cst.BaseExpression, bool]] = []
+def conditions(spot: Spot) -> list[tuple[cst.BaseExpression, cst.BaseSuite | None]]:
+    """The tests of the `if`s a node stands under in its function, with their bodies; None where it is in the `else`."""
+    found: list[tuple[cst.BaseExpression, cst.BaseSuite | None]] = []
     inner: cst.CSTNode = spot.node
     for node in within_function(spot):
         if isinstance(node, cst.If) and inner is not node.test:
-            found.append((node.test, inner is node.body))
+            found.append((node.test, node.body if inner is node.body else None))
         inner = node
     return found
 
@@ -52,9 +52,9 @@ def means_to_freeze(event: Event) -> bool:
     text = comments(event.spot)
     if STAYS.search(text):
         return not STATISTICS.search(text)
-    for test, holds in conditions(event.spot):
+    for test, body in conditions(event.spot):
         says = polarity.says(test)
-        if says is not None and says is not holds:
+        if says is not None and says is (body is None):
             return True
     function = event.context.calls[-1].name if event.context.calls else ""
     named = re.match(r"_?(freeze|fix)(_|$)", function)

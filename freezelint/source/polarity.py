@@ -23,6 +23,10 @@ def says(node: cst.BaseExpression) -> bool | None:
     if isinstance(node, cst.UnaryOperation) and isinstance(node.operator, cst.Not):
         inner = says(node.expression)
         return None if inner is None else not inner
+    if isinstance(node, cst.IfExp):
+        return _chosen(node)
+    if isinstance(node, cst.Comparison) and len(node.comparisons) == 1:
+        return _compared(node.left, node.comparisons[0])
     name = node.value if isinstance(node, cst.Name) else node.attr.value if isinstance(node, cst.Attribute) else ""
     if isinstance(node, cst.Subscript) and len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
         key = node.slice[0].slice.value
@@ -32,3 +36,28 @@ def says(node: cst.BaseExpression) -> bool | None:
     if words & MUDDLED or bool(trains) == bool(freezes):
         return None
     return bool(trains)
+
+
+def _chosen(node: cst.IfExp) -> bool | None:
+    """`True if freeze else False`, `False if train else True`."""
+    body, other, test = truth(node.body), truth(node.orelse), says(node.test)
+    if test is None or body is None or other is None or body is other:
+        return None
+    return test if body else not test
+
+
+def _compared(left: cst.BaseExpression, right: cst.ComparisonTarget) -> bool | None:
+    """`freeze == True`, `trainable is False`."""
+    flag, inner = truth(right.comparator), says(left)
+    if flag is None or inner is None:
+        return None
+    if isinstance(right.operator, (cst.NotEqual, cst.IsNot)):
+        flag = not flag
+    elif not isinstance(right.operator, (cst.Equal, cst.Is)):
+        return None
+    return inner if flag else not inner
+
+
+def truth(node: cst.BaseExpression) -> bool | None:
+    """A literal True or False."""
+    return node.value == "True" if isinstance(node, cst.Name) and node.value in ("True", "False") else None
