@@ -9,6 +9,7 @@ import torch
 from .flow_map import MapBuilder
 from .monitor import Monitor
 from .observe_flags import flags
+from .observe_frozen import frozen
 from .observe_inputs import inputs
 from .observe_owners import owners
 from .observe_steps import course
@@ -37,7 +38,7 @@ CAUSES = {"forced_loss", "no_grad_mode", "zeroed_before_step", "zeroed_each_time
 def told(monitor: Monitor) -> list[Fact]:
     """Every fact; that nothing trains only where no other fact says why."""
     found: list[Fact] = []
-    for observe in (flags, course, owners, inputs):
+    for observe in (flags, frozen, course, owners, inputs):
         found.extend(monitor.safely(list, observe(monitor)) or [])
     found = unique(found)
     if any(item["kind"] in CAUSES for item in found):
