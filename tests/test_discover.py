@@ -104,3 +104,9 @@ def test_gate_keeps_back(folder: Path) -> None:
     assert gate.passes(b"import torch\n", models=True)
     write(folder, {"a.py": "def f(:\n"})
     assert freezelint("a.py").code == 0
+
+
+def test_a_broken_file_is_said_gate_or_not(folder: Path) -> None:
+    write(folder, {"a.py": "x = (\n", "b.py": "x = 1\n"})
+    report = freezelint("--output-format", "json")
+    assert [(Path(entry["filename"]).name, entry["code"]) for entry in report.findings] == [("a.py", "FRZ002")]

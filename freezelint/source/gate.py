@@ -8,7 +8,9 @@ needs, gate or not.
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections import Counter
 
 # Words that make a rule speak, comments aside; the first alternative also takes the misspellings of requires_grad.
@@ -55,6 +57,19 @@ def passes(data: bytes, *, models: bool = False) -> bool:
     ):
         return True
     return (b"Parameter" in code and suspicious_parameter(code)) or (b"torch" in code and suspicious_module(code))
+
+
+def broken(data: bytes, path: str) -> bool:
+    """Whether a file that could hold nothing might not parse: that is said of it, gate or not."""
+    if not path.endswith(".py"):
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(data, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return True
+    return False
 
 
 def suspicious_parameter(code: bytes) -> bool:
