@@ -98,12 +98,10 @@ def test_gate_lets_through(text: str) -> None:
     assert gate.passes(text.encode())
 
 
-def test_gate_keeps_back(folder: Path) -> None:
+def test_gate_keeps_back() -> None:
     assert not gate.passes(b"import numpy as np\nprint(np.zeros(3))\n")
     assert not gate.passes(b"import torch\n")
     assert gate.passes(b"import torch\n", models=True)
-    write(folder, {"a.py": "def f(:\n"})
-    assert freezelint("a.py").code == 0
 
 
 def test_a_broken_file_is_said_gate_or_not(folder: Path) -> None:
