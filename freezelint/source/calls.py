@@ -329,6 +329,9 @@ def unknown_method(
     result = torch_calls.on_unknown(reader, owner, name, args, kwargs, node)
     if result is not None:
         return result
+    registered = isinstance(owner, Method) and owner.name == "_modules" and name in ("items", "values")
+    if registered and isinstance(owner, Method) and isinstance(owner.owner, Instance):
+        return elements.module_parts(reader, owner.owner, named=name == "items", children=True)
     made = unknown_call(reader, args, kwargs, node)
     reader.emit(Called, node, name, owner, args, kwargs, made)
     return made
@@ -347,6 +350,7 @@ def super_call(reader: Reader, callee: Super, args: list[Value], kwargs: dict[st
 
 
 CALLS: dict[type, Any] = {
+    Tensor: tensors.called,
     Union: call_union,
     Func: call_func,
     Partial: call_partial,

@@ -16,6 +16,7 @@ from freezelint.source.values import (
     Const,
     Data,
     Dict,
+    External,
     Func,
     Grad,
     Instance,
@@ -119,6 +120,9 @@ def get_item(
         if sliced:
             return _slice(owner, sliced)
         return _element(reader, owner.items, key, owner.open)
+    if isinstance(owner, External) and owner.name.endswith(".__dict__"):
+        known = key.value if isinstance(key, Const) and isinstance(key.value, str) else "*"
+        return External(f"{owner.name[: -len('.__dict__')]}.{known}")
     if isinstance(owner, Dict):
         if isinstance(key, Const) and key.value in owner.items:
             return owner.items[key.value]

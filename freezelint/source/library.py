@@ -22,7 +22,7 @@ SPATIAL_NORM_WITHOUT_STATISTICS = ("InstanceNorm", "LayerNorm", "GroupNorm", "RM
 
 # Factories: a dotted name that ends like this gives a module.
 FACTORY = re.compile(
-    r"^(torchvision\.models\.(?!.*(transform|weight|Weight))[\w.]+|torch\.hub\.load|timm\.(models\.)?create_model"
+    r"^(torchvision\.models\.(?!.*(transform|weight|Weight))[\w.*]+|torch\.hub\.load|timm\.(models\.)?create_model"
     r"|transformers\.(\w+\.)*\w*(Model|For\w+|LMHeadModel|PreTrainedModel)(\.from_pretrained|\.from_config|\._from_config)?"
     r"|transformers\.AutoModel\w*\.from_(pretrained|config)"
     r"|(open_)?clip\.(load|create_model\w*)|open_clip\.create_model\w*|lpips\.LPIPS"

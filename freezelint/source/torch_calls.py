@@ -71,7 +71,8 @@ def call(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value],
         return modules.torch_module(reader, name, args, kwargs, node)
     if library.FACTORY.match(name) and not library.NOT_A_FACTORY.search(short):
         if name.startswith(("clip.load", "open_clip.create_model_and")):
-            return Seq([modules.factory(reader, name, args, kwargs, node), UNKNOWN, UNKNOWN], True, "tuple")
+            rest: list[Value] = [UNKNOWN] * (1 if name.startswith("clip.") else 2)
+            return Seq([modules.factory(reader, name, args, kwargs, node), *rest], False, "tuple")
         if name.startswith("peft.get_peft_model") and args:
             return peft_model(reader, args, node)
         return modules.factory(reader, name, args, kwargs, node)
