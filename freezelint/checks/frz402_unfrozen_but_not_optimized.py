@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import libcst as cst
+
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
 from freezelint.source.edits import freeze_before
 from freezelint.source.late import came_late, missing
-from freezelint.source.left_out import LeftOut, groups_left_out, root_of, use_of
-from freezelint.source.story import OptimizerBuilt, Story
-from freezelint.source.values import parameters_of
+from freezelint.source.left_out import LeftOut, feeds, groups_left_out, root_of, use_of
+from freezelint.source.story import Backward, GradRead, ModuleCall, OptimizerBuilt, Step, Story
+from freezelint.source.values import Instance, Optimizer, parameters_of
 
 RULE = Rule(
     code="FRZ402",
@@ -39,6 +41,40 @@ def left_out_of_the_optimizer(story: Story) -> Iterator[Finding]:
         elif built is not None:
             edits = freeze_before(built, root_of(story, group.params[0]), group.modules)
             yield RULE.report(built.spot, target=group.names, subject=subject, edits=edits)
+
+
+@RULE.on(Backward)
+def passed_through(event: Backward, story: Story) -> Iterator[Finding]:
+    """A model that was handed in, used as it is, in a step that trains something else."""
+    if event.node is None or event.via != "backward" or "inputs=" in event.spot.text or story.incomplete:
+        return
+    steps = [step for step in story.of(Step) if step.seq > event.seq and step.context.calls == event.context.calls]
+    trained = [param for step in steps[:1] if isinstance(step.optimizer, Optimizer) for param in step.optimizer.params]
+    for model in handed_in(story, event):
+        if (
+            trained
+            and not any(param.owner is model and param.many for param in trained)
+            and not feeds(story, event, model, trained)
+        ):
+            message = (
+                "`{target}` is used as it is, but nothing here freezes it: this pass computes the gradients of its "
+                "weights and leaves them behind"
+            )
+            title = "freeze `{target}` for the time, or ask `torch.autograd.grad` for what is needed"
+            yield RULE.report(event.spot, message=message, fix=title, target=model.name, subject=model.name)
+
+
+def handed_in(story: Story, event: Backward) -> list[Instance]:
+    """Modules a caller nobody can see handed in, called here, untouched, and reached by this pass."""
+    reads = {read.node for read in story.of(GradRead)}
+    reached = [param for node, param in story.of_node.items() if node in event.reached and node not in reads]
+    called = [call.module for call in story.of(ModuleCall) if call.context.mode.flag is not False]
+    return [
+        param.owner
+        for param in reached
+        if param.owner is not None and param.many and param.owner in called and not param.flags
+        if param.owner.spot is not None and isinstance(param.owner.spot.node, cst.Param)
+    ]
 
 
 def optimizer_of(story: Story, group: LeftOut) -> OptimizerBuilt | None:

@@ -229,6 +229,15 @@ def _flow(story: Story, event: Backward, params: Sequence[Param], *, named_fixed
     return upstream, False
 
 
+def feeds(story: Story, event: Backward, module: Instance, trained: Sequence[Param]) -> bool:
+    """Whether what a module gives is the input of something that is trained."""
+    starts = {param.node for param in parameters_of(module) if param.node is not None}
+    edges = [edge for edge in story.map.edges if edge.cut is None and edge.target in event.reached]
+    own = {param.node for param in trained} - starts
+    after = _forward(edges, starts) - starts
+    return any(edge.source in own and edge.target in after for edge in edges)
+
+
 def _forward(edges: Sequence[Edge], starts: Iterable[int]) -> set[int]:
     """Every node that the given ones lead to."""
     onward: dict[int, list[int]] = {}

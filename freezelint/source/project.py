@@ -21,6 +21,7 @@ from freezelint.textfile import python_lines
 
 MODULE_BASES = ("Module", "LightningModule", "PreTrainedModel", "LightningDataModule")
 _LARGEST_DEPENDENCY = 400_000
+_MOST_STARS = 30  # a package that lists hundreds of its modules is an index, not a place of names
 _DEF = re.compile(r"(?:async\s+)?def\s+(\w+)")
 
 
@@ -245,7 +246,7 @@ class ModuleInfo:
         if head in self.assigns:
             alias = dotted(self.assigns[head]) if isinstance(self.assigns[head], (cst.Name, cst.Attribute)) else ""
             return self.resolve(alias) if alias and alias != head else self.assigns[head]
-        for module, dots in self.stars:
+        for module, dots in self.stars if len(self.stars) <= _MOST_STARS else ():
             other = self.project.file(self, module, dots)
             if other and (found := other.resolve(head)) is not None:
                 return found

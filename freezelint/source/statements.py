@@ -286,7 +286,8 @@ def class_definition(reader: Reader, node: cst.ClassDef) -> str | None:
     made: Value = Cls(info)
     for decorator in node.decorators:
         around = evaluate(reader, decorator.decorator)
-        changed = calls.call(reader, around, [made], {}, decorator.decorator) if isinstance(around, Func) else made
+        short = isinstance(around, Func) and around.info.file.code(around.info.node).count("\n") < 40
+        changed = calls.call(reader, around, [made], {}, decorator.decorator) if short else made
         made = changed if isinstance(changed, Cls) else made
     bind_name(reader, node.name.value, made)
     return None
