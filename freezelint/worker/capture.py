@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import warnings
@@ -102,6 +103,7 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
     recorder = recording.recorder
     grad_mode = torch.is_grad_enabled()
     with ExitStack() as stack:
+        stack.enter_context(no_collection())
         stack.callback(torch.set_grad_enabled, grad_mode)
         torch.set_grad_enabled(True)
         stack.enter_context(silence())
@@ -122,6 +124,18 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
         if starts:
             torch.autograd.backward(starts, [torch.ones_like(start) for start in starts])
         recorder.settle()
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Everything recorded stays alive, so looking for garbage meanwhile is time lost."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.passes.shape_prop import _extract_tensor_metadata
+from torch.fx.passes.shape_prop import TensorMetadata
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import flops
@@ -167,7 +167,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         self.alive.append(out)
         if isinstance(out, Tensor):
-            node.meta["tensor_meta"] = _extract_tensor_metadata(out) if out.layout == torch.strided else None
+            if has_storage(out):
+                shape, stride = out.shape, out.stride()
+                node.meta["tensor_meta"] = TensorMetadata(shape, out.dtype, out.requires_grad, stride, None, False, {})
             self.nodes[id(out)] = node
         elif isinstance(out, (tuple, list)):
             for index, item in enumerate(out):

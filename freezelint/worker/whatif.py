@@ -15,6 +15,7 @@ from .mapping import place, receiver
 Json = dict[str, Any]
 WORTH = 0.05  # share of backward that a change must save
 MOST = 4
+SHORT = 4000  # operations up to which a step is recorded again for each suggestion
 
 
 def suggestions(recording: Recording, costs: Costs, model: nn.Module, inputs: Inputs, loss: Loss | None) -> list[Json]:
@@ -25,7 +26,7 @@ def suggestions(recording: Recording, costs: Costs, model: nn.Module, inputs: In
     found.sort(key=lambda change: -change["saved_flops"])
     chosen = found[:MOST]
     for change in chosen:
-        if change["kind"] == "freeze":
+        if change["kind"] == "freeze" and len(recording.recorder.ops) < SHORT:
             _confirm(change, now, recording, model, inputs, loss)
     return chosen
 
