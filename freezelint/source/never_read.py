@@ -63,7 +63,7 @@ def package_texts(file: ModuleInfo) -> dict[str, str]:
         root = root.parent
     key = str(root)
     if key not in _texts:
-        _texts[key] = {path: text for path, text in _read_all(root)}
+        _texts[key] = dict(_read_all(root))
     return {**_texts[key], file.path: _COMMENT.sub("", file.text)}
 
 

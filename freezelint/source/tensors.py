@@ -10,6 +10,19 @@ from freezelint.source.reader import Reader
 from freezelint.source.story import GradRead, TensorFlag
 from freezelint.source.values import FALSE, UNKNOWN, Const, Data, Param, Seq, Tensor, Value, hides
 
+
+def called(reader: Reader, callee: Tensor, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    """`.sample` is a field of some outputs and a method of distributions, whose draw has no gradient."""
+    from freezelint.source.calls import unknown_call
+
+    sources = [reader.map.nodes[edge.source] for edge in reader.map.into(callee.node)]
+    if reader.map.nodes[callee.node].name != "sample" or not sources:
+        return unknown_call(reader, [callee, *args], kwargs, node)
+    drawn = any(source.name.startswith("torch.distributions.") for source in sources)
+    cut = Cut(Cause.NON_DIFFERENTIABLE, reader.spot(node), "`.sample()`") if drawn else None
+    return reader.tensor("sample", [callee], node, cut)
+
+
 SEVERAL = frozenset("chunk split unbind tensor_split".split())
 PAIRS = frozenset("max min sort topk kthvalue median mode cummax cummin".split())
 
