@@ -99,6 +99,7 @@ class Mod:
         self.own: list[Leaf] = []  # every parameter it ever held
         self.current: dict[str, Leaf] = {}  # by attribute, those it holds now
         self.norm = False
+        self.own_flag = False  # its class has a requires_grad of its own
         self.own_freeze = False  # frozen by the class that builds it
         self.training = True
 

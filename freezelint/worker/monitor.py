@@ -242,8 +242,10 @@ class Monitor(Scopes, Passes):
         place = self.places.here(4)
         if isinstance(owner, nn.Module):
             frame = self.places.frame(3)
+            entry = self.ledger.module(owner)
             own = frame is not None and frame.f_locals.get("self") is owner
-            if not own:
+            entry.own_flag |= own or hasattr(type(owner), name)
+            if not entry.own_flag:
                 self.event("attribute", place, module=self.ledger.module(owner), name=name, value=value)
             return
         leaf = self.ledger.leaf(owner, make=False)

@@ -10,7 +10,7 @@ from .ledger import Leaf, Ledger, Mod
 from .monitor import Monitor
 from .observed import Fact, below, everything, fact, frozen_at, named, size
 from .places import Place
-from .source_text import call_at, lines_above, loop_around
+from .source_text import call_at, lines_above, loop_around, span
 
 
 def flags(monitor: Monitor) -> Iterator[Fact]:
@@ -119,8 +119,13 @@ def misaligned(ledger: Ledger) -> Iterator[Fact]:
     for place, leaves in places.items():
         loop = loop_around(place)
         if loop is not None and pairs_modules_with_parameters(loop):
-            at = (place[0], loop.lineno, loop.col_offset, loop.iter.end_lineno, loop.iter.end_col_offset, place[5])
-            yield fact("misaligned", at, named(leaves), related=[(place, "frozen here")], parameters=len(leaves))
+            yield fact(
+                "misaligned",
+                span(place, loop.iter),
+                named(leaves),
+                related=[(place, "frozen here")],
+                parameters=len(leaves),
+            )
 
 
 def pairs_modules_with_parameters(loop: ast.For) -> bool:

@@ -10,7 +10,7 @@ from .ledger import Leaf, Ledger, Mod
 from .monitor import Monitor
 from .observed import Fact, below, fact, frozen_at, named, size
 from .places import Place
-from .source_text import call_at, lines_above
+from .source_text import call_at, lines_above, span
 from .survey import maximal, parent
 
 
@@ -208,19 +208,15 @@ def zero_at(place: Place | None) -> Place | None:
     """The group that says `lr` 0, where it is written out."""
     call = None if place is None else call_at(place, "")
     for node in ast.walk(call) if call is not None else ():
-        if isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values):
-                said = isinstance(key, ast.Constant) and key.value == "lr" and isinstance(value, ast.Constant)
-                if said and place is not None and not value.value:
-                    return (
-                        place[0],
-                        node.lineno,
-                        node.col_offset,
-                        node.end_lineno or 0,
-                        node.end_col_offset or 0,
-                        place[5],
-                    )
+        if isinstance(node, ast.Dict) and place is not None and says_zero_lr(node):
+            return span(place, node)
     return place
+
+
+def says_zero_lr(group: ast.Dict) -> bool:
+    said = {key.value: value for key, value in zip(group.keys, group.values) if isinstance(key, ast.Constant)}
+    rate = said.get("lr")
+    return isinstance(rate, ast.Constant) and not rate.value
 
 
 def tops(leaves: list[Leaf]) -> list[Any]:

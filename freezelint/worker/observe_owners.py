@@ -148,7 +148,8 @@ def late_at(leaf: Leaf, opt: Opt, monitor: Monitor) -> Place | None:
     for event in monitor.events:
         new = event.get("new")
         if event["kind"] == "replaced" and event["seq"] > opt.seq and isinstance(new, Mod) and leaf in everything(new):
-            return next((place for code, place in event["chain"] if code is opt.built_in), event["place"])
+            beside: Place | None = next((place for code, place in event["chain"] if code is opt.built_in), None)
+            return beside or leaf.place
     return None
 
 
@@ -272,7 +273,7 @@ def other_network(monitor: Monitor) -> Iterator[Fact]:
         for opt in ledger.optimizers:
             other = [leaf for leaf in opt.leaves if id(leaf) in event.reached and not leaf.read_by]
             stepped = [own for own in event.steppers if own is not opt]
-            if not other or not stepped or not opt.first_step < event.seq < opt.last_step:
+            if not apart(other, stepped) or not opt.first_step < event.seq < opt.last_step:
                 continue
             mixed = opt in event.steppers
             if mixed and not stolen(event, opt, ledger):
@@ -292,6 +293,13 @@ def other_network(monitor: Monitor) -> Iterator[Fact]:
                     parameters=len(other),
                     elements=size(other),
                 )
+
+
+def apart(other: list[Leaf], stepped: list[Opt]) -> bool:
+    """Whether some of it belongs to a module of its own, not to one that holds what is stepped, too."""
+    held = {id(leaf) for own in stepped for leaf in own.leaves}
+    owners = [leaf.owner for leaf in other if leaf.owner is not None]
+    return bool(held) and any(not any(id(leaf) in held for part in own.parts for leaf in part.own) for own in owners)
 
 
 def meeting(values: list[Node], mine: set[int], other: set[int]) -> Place | None:

@@ -332,6 +332,16 @@ class Patches:
 
             return init_and_tell
 
+        def clear(original: Any) -> Any:
+            @functools.wraps(original)
+            def clear_and_tell() -> None:
+                for region in monitor.autocasts:
+                    region[3] = 0
+                original()
+
+            return clear_and_tell
+
+        self.put(torch, "clear_autocast_cache", clear)
         self.put(torch.no_grad, "__enter__", enter("no_grad", False))
         self.put(torch.no_grad, "__exit__", leave)
         self.put(torch.enable_grad, "__enter__", enter("enable_grad", True))
@@ -364,7 +374,7 @@ class Patches:
 
 
 def _is_on_top(mode: Any) -> bool:
-    return _get_current_function_mode() is mode
+    return bool(_get_current_function_mode() is mode)  # type: ignore[no-untyped-call]
 
 
 def watched_step(step: Any) -> Any:

@@ -229,7 +229,7 @@ class Flow(TorchFunctionMode):
         elif not grad_mode:
             cut = self.region_cut(place, name)
             self.met_region(cut, carriers)
-            ways = [(node, cut) for node in plain]
+            ways: list[tuple[Node, Cut | None]] = [(node, cut) for node in plain]
             return ways + [(self.handed(node, place), cut) for _, node, _ in carriers]
         else:
             cut = Cut(cut_cause(name, output), place, written(name), self.module)

@@ -148,7 +148,7 @@ def launch(options: argparse.Namespace) -> None:
     ours += ["--module"] if asked.module else []
     asked.training_script_args = [*ours, asked.training_script, *asked.training_script_args]
     asked.training_script, asked.module = str(Path(__file__).with_name("__main__.py")), False
-    run.run(asked)
+    run.run(asked)  # type: ignore[no-untyped-call]
     sys.exit(0)
 
 

@@ -106,3 +106,15 @@ def discarded_comparison(place: Place) -> str:
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Compare):
         return ast.unparse(statement)
     return ""
+
+
+def span(place: Place, node: ast.expr) -> Place:
+    """Where an expression of the same file stands."""
+    return (
+        place[0],
+        node.lineno,
+        node.col_offset,
+        node.end_lineno or node.lineno,
+        node.end_col_offset or 0,
+        place[5],
+    )
