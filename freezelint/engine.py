@@ -161,7 +161,7 @@ class Check:
         `seen`: files with suppression comments that hold no finding.
         """
         groups: dict[str, dict[tuple[str, Location], Finding]] = defaultdict(dict)
-        for finding in map(_spelled, found):
+        for finding in (_moved(item, self._joined) for item in found):
             groups[finding.location.path].setdefault((finding.code, finding.location), finding)
         kept: list[Finding] = []
         for path in sorted({*groups, *(seen or ())}):
@@ -210,11 +210,20 @@ class Check:
 
     def told(self, found: list[Finding]) -> list[Finding]:
         """In the order of the files, with notebook places told by cell."""
-        told = []
-        for finding in sorted(found, key=lambda item: (item.location, item.code)):
-            source = self.sources.open(finding.location.path)
-            told.append(source.notebook.relocate(finding) if source and source.notebook else finding)
-        return told
+        ordered = sorted(found, key=lambda item: (item.location, item.code))
+        return [_moved(finding, self.in_cells) for finding in ordered]
+
+    def in_cells(self, location: Location) -> Location:
+        """A place of a notebook's joined source as cell and line."""
+        source = self.sources.open(location.path) if location.path.endswith(".ipynb") else None
+        return source.notebook.place(location) if source and source.notebook else location
+
+    def _joined(self, location: Location) -> Location:
+        """A place with its path as the user writes it, and a notebook's cell as lines of the joined source."""
+        path = shown(os.path.abspath(location.path)) if location.path != "-" else "-"
+        short = location if path == location.path else replace(location, path=path)
+        source = self.sources.open(path) if short.cell is not None else None
+        return source.notebook.join(short) if source and source.notebook else short
 
     def _fix(self, reports: dict[str, FileReport], outcome: Outcome) -> None:
         """Apply fixes and read again, until nothing is left to fix; a fix that breaks its file is taken back."""
@@ -287,18 +296,13 @@ def failing(findings: Iterable[Finding]) -> bool:
     return any(finding.severity is not Severity.HINT for finding in findings)
 
 
-def _spelled(finding: Finding) -> Finding:
-    """`finding` with its paths as the user writes them, relative to the working folder."""
-
-    def short(location: Location) -> Location:
-        path = shown(os.path.abspath(location.path)) if location.path != "-" else "-"
-        return location if path == location.path else replace(location, path=path)
-
+def _moved(finding: Finding, move: Callable[[Location], Location]) -> Finding:
+    """`finding` with every place in it moved."""
     fix = finding.fix
     if fix is not None:
-        fix = replace(fix, edits=tuple(replace(edit, location=short(edit.location)) for edit in fix.edits))
-    related = tuple(replace(item, location=short(item.location)) for item in finding.related)
-    return replace(finding, location=short(finding.location), related=related, fix=fix)
+        fix = replace(fix, edits=tuple(replace(edit, location=move(edit.location)) for edit in fix.edits))
+    related = tuple(replace(item, location=move(item.location)) for item in finding.related)
+    return replace(finding, location=move(finding.location), related=related, fix=fix)
 
 
 def _broken(report: FileReport | None) -> bool:

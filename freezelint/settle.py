@@ -215,7 +215,7 @@ def _after_run(found: list[Finding], result: RunResult, outcome: Outcome, check:
         seen = check.keep([*ask(checks, facts), *(in_run(one, facts) for one in ask(checks, facts.map, facts))])
         found = merge(_paired(found, seen), seen)
     if result.facts:
-        found = [settled(finding, result.facts) if id(finding) in open_before else finding for finding in found]
+        found = [settled(one, result.facts, check.in_cells) if id(one) in open_before else one for one in found]
     outcome.refuted = sum(finding.refuted for finding in found)
     if not check.settings.show_refuted:
         found = [finding for finding in found if not finding.refuted]
@@ -242,13 +242,17 @@ def _unseen(finding: Finding) -> bool:
     return not any(item.witness == "run" for item in finding.evidence)
 
 
-def settled(finding: Finding, runs: Sequence[Facts]) -> Finding:
+def _as_is(location: Location) -> Location:
+    return location
+
+
+def settled(finding: Finding, runs: Sequence[Facts], in_cells: Callable[[Location], Location] = _as_is) -> Finding:
     """A finding that no run made: refuted where its line ran without the harm, else unsettled with the reason."""
     raised_by = book.witnesses(finding.code)
     if finding.claim is None or not _unseen(finding) or "run" not in raised_by:
         return finding
     trained = [facts for facts in runs if facts.steps]
-    watched = [facts for facts in trained if facts.saw(_full(finding.location))]
+    watched = [facts for facts in trained if facts.saw(_full(in_cells(finding.location)))]
     if not trained:
         reason = "no optimizer step was made"
     elif not watched:

@@ -170,3 +170,15 @@ def test_script_that_never_trains_or_fails_is_one_line(folder: Path, script: str
     result = freezelint("run", "--output-format", "concise", "--python", sys.executable, "train.py")
     assert said in result.out
     assert "Found 1 " in result.out
+
+
+def test_run_of_a_notebook_settles_by_cell(folder: Path) -> None:
+    pytest.importorskip("torch")
+    from test_notebook import cell, notebook
+
+    first, _, rest = SCRIPT.replace("from models import Net\n", "").partition("net = Net()\n")
+    text = notebook(cell("# Title\n", "markdown"), cell(f"%matplotlib\n{first}{MODEL}"), cell(f"net = Net()\n{rest}"))
+    write(folder, {"train.ipynb": text})
+    result = freezelint("run", "--output-format", "json", "--python", sys.executable, "train.ipynb")
+    assert [(one["cell"], one["location"]["row"], one["code"]) for one in result.findings] == [(1, 13, "FRZ101")]
+    assert [item["verdict"] for item in result.findings[0]["evidence"]] == ["confirmed"]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from freezelint.findings import Finding, Location
+from freezelint.findings import Location
 
 # Cell magics whose body is Python run in the user's namespace.
 _PYTHON_CELLS = ("capture", "debug", "prun", "pypy", "python", "python3", "time", "timeit")
@@ -42,17 +42,13 @@ class Notebook:
     def _at(self, line: int) -> tuple[int, int]:
         return self.cell_lines[min(line, len(self.cell_lines)) - 1]
 
-    def relocate(self, finding: Finding) -> Finding:
-        """`finding` with every place in this notebook told by cell."""
-
-        def moved(location: Location) -> Location:
-            return self.place(location) if location.path == finding.location.path else location
-
-        fix = finding.fix
-        if fix is not None:
-            fix = replace(fix, edits=tuple(replace(edit, location=moved(edit.location)) for edit in fix.edits))
-        related = tuple(replace(item, location=moved(item.location)) for item in finding.related)
-        return replace(finding, location=moved(finding.location), related=related, fix=fix)
+    def join(self, location: Location) -> Location:
+        """The inverse of `place`: a cell's line as one of `source`."""
+        if location.cell is None:
+            return location
+        first = next((n for n, (cell, _) in enumerate(self.cell_lines, 1) if cell == location.cell), 1)
+        end = location.end_line and first + location.end_line
+        return replace(location, line=first + location.line, end_line=end, cell=None)
 
 
 def load(text: str) -> tuple[str, tuple[tuple[int, int], ...]]:
