@@ -85,11 +85,10 @@ def replaced(event: Replaced, story: Story) -> Iterator[Finding]:
         yield from exchanged(event, old, new, "another module takes its place", story)
     elif isinstance(event.old, Param) and isinstance(event.new, Param) and isinstance(event.owner, Instance):
         derived = isinstance(event.spot.node, cst.Attribute) and made_from(event)
-        if derived and event.new.born:
-            owned = list(event.owner.params.values())
-            yield from exchanged(
-                event, [event.old, *owned], [event.new], "a fresh parameter requires grad again", story
-            )
+        owned = list(event.owner.params.values()) if derived else []
+        if event.new.born:
+            how = "a fresh parameter requires grad again"
+            yield from exchanged(event, [event.old, *owned], [event.new], how, story)
 
 
 def made_from(event: Replaced) -> bool:

@@ -64,6 +64,8 @@ def make_dict(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> 
         for item in elements.elements(reader, args[0], node):
             if isinstance(item, Seq) and len(item.items) == 2 and isinstance(item.items[0], Const):
                 new.items[item.items[0].value] = item.items[1]
+            elif isinstance(item, Seq) and len(item.items) == 2:
+                new.rest = item.items[1] if new.rest is None else reader.join([new.rest, item.items[1]])
             else:
                 new.rest = UNKNOWN
     return new
