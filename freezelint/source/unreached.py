@@ -153,7 +153,12 @@ def only_without_grad(story: Story) -> Iterator[tuple[Unreached, Cut]]:
         uses.setdefault(edge.source, []).append(edge)
     own = {event.name: event for event in story.of(AttributeSet) if _own(event, info)}
     layers = {name: _layer(story, event.value) for name, event in own.items()}
-    if not any(param.node is not None and _live(uses, param) for params in layers.values() for param in params):
+    owners = [event.target for event in own.values() if isinstance(event.target, Instance)][:1]
+    others = [
+        event.value for event in own.values() if isinstance(event.value, Instance) and event.value.children is not None
+    ]
+    unseen = any(not parameters_of(other) for other in others)
+    if not unseen and not any(_live(uses, param) for owner in owners for param in parameters_of(owner)):
         return
     for name, event in own.items():
         edges = [edge for param in layers[name] if param.node is not None for edge in uses.get(param.node, ())]
