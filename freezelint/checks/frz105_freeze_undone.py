@@ -56,6 +56,8 @@ def covers(line: Setting, frozen: Setting, story: Story) -> bool:
         return False
     if not freezes.together(story, start, end) or freezes.trained_between(story, start, end):
         return False
+    if intent.tests(end) - intent.tests(start):
+        return False
     if len(line.params) > len(frozen.params):
         return True
     return len(end.context.loops) < 2 and not freezes.used_between(story, start, end)

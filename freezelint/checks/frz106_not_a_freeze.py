@@ -42,7 +42,8 @@ def only_eval(event: TrainMode, story: Story) -> Iterator[Finding]:
     params = parameters_of(event.target)
     if event.flag is not False or event.via == "held" or not isinstance(node, cst.Call) or not params:
         return
-    if not trains_on(params, story) or not intent.means_to_freeze(event) or told_before(event.target, story):
+    meant = "frozen" in event.target.name.lower() or intent.means_to_freeze(event)
+    if not meant or not trains_on(params, story) or told_before(event.target, story):
         return
     target = code(event, node.func.value) if isinstance(node.func, cst.Attribute) else event.target.name
     edits: tuple[tuple[Place, str], ...] = ((event.spot, f"{target}.requires_grad_(False).eval()"),)

@@ -47,6 +47,12 @@ def conditions(spot: Spot) -> list[tuple[cst.BaseExpression, cst.BaseSuite | Non
     return found
 
 
+def tests(event: Event) -> set[str]:
+    """The text of every condition an event stands under, in its function and where that was called."""
+    places = (*event.context.sites, event.spot)
+    return {place.file.code(test) for place in places for test, _ in conditions(place)}
+
+
 def means_to_freeze(event: Event) -> bool:
     """Whether the comment, the function or the condition of a line says that it is to freeze something."""
     text = comments(event.spot)
