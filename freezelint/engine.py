@@ -155,6 +155,14 @@ class Check:
     def codes(self, settings: Settings) -> frozenset[str]:
         return settings.codes(book.codes())
 
+    def asked(self) -> frozenset[str]:
+        """The rules asked of a trace or a run: those that are on, less the ones in preview that were not chosen."""
+        from freezelint.rule import all_rules
+
+        rules, settings = all_rules(), self.settings
+        on = self.codes(settings) & rules.keys()
+        return frozenset(code for code in on if not rules[code].preview or settings.allows_preview(code))
+
     def keep(self, found: Iterable[Finding], seen: set[str] | None = None) -> list[Finding]:
         """Findings less the ones turned off for their file or silenced by a comment, each once; FRZ001 added.
 
@@ -182,14 +190,18 @@ class Check:
             return found
         from freezelint import suppress
 
-        judged = {code for code in active if self._judged(code)}
+        judged = {code for code in active if self._judged(code, settings)}
         found, idle = suppress.silence(path, source.editable, found, judged)
         return found + (idle if unused and known and "FRZ001" in active else [])
 
-    def _judged(self, code: str) -> bool:
+    def _judged(self, code: str, settings: Settings) -> bool:
         """Whether the rule had the chance to speak in this check."""
-        raised = book.witnesses(code)
-        return not raised or "source" in raised or (self.settings.trace and self.settings.verify)
+        from freezelint.rule import all_rules
+
+        rule = all_rules().get(code)
+        if rule is None or (rule.preview and not settings.allows_preview(code)):
+            return False
+        return "source" in book.witnesses(code) or (self.settings.trace and self.settings.verify)
 
     def _lint(self, files: Iterable[Found]) -> dict[str, FileReport]:
         settings = self.settings

@@ -118,7 +118,7 @@ def _module_file(name: str) -> str:
 
 def graph_findings(reports: Iterable[ModelReport], check: Check) -> list[Finding]:
     """What the rules say of every traced model."""
-    checks = table(check.codes(check.settings))
+    checks = table(check.asked())
     found: list[Finding] = []
     for report in reports:
         try:
@@ -208,7 +208,7 @@ def _note(code: str, text: str, severity: Severity = Severity.HINT) -> Finding:
 
 def _after_run(found: list[Finding], result: RunResult, outcome: Outcome, check: Check) -> list[Finding]:
     """`found` settled by the facts of a run, refuted ones left out unless they are asked for."""
-    checks = table(check.codes(check.settings))
+    checks = table(check.asked())
     outcome.runs += len(result.facts)
     open_before = {id(finding) for finding in found}
     for facts in result.facts:

@@ -111,3 +111,19 @@ def test_add_noqa(folder: Path) -> None:
     assert lines[4] == f"{LINE}  # noqa: E501, FRZ101"
     assert lines[7] == ")  # noqa: FRZ101"
     assert freezelint().code == 0
+
+
+def test_rule_in_preview_that_was_not_chosen_is_silent_and_its_suppression_not_idle(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from freezelint import rule
+
+    rules = {**rule.all_rules(), "FRZ101": replace(rule.all_rules()["FRZ101"], preview=True)}
+    monkeypatch.setattr(rule, "all_rules", lambda: rules)
+    write(folder, {"a.py": FROZEN_BY_ATTRIBUTE, "b.py": "x = 1  # noqa: FRZ101\n"})
+    assert freezelint("--no-cache").code == 0
+    assert freezelint("--no-cache", "a.py", "--preview").code == 1
+    assert freezelint("--no-cache", "a.py", "--extend-select", "FRZ101").code == 1
+    assert freezelint("--no-cache", "b.py", "--preview").code == 1
