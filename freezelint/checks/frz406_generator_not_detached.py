@@ -102,7 +102,10 @@ def told(story: Story, event: Backward, other: Optimizer, stepped: list[Optimize
     trained = [param for one in stepped for param in one.params]
     ours = {param.node for param in other.params}
     root = root_of(story, other.params[0])
-    name = listed(names_of(root, largest_of(other.params, root), other.params))
+    modules = largest_of(other.params, root)
+    if not modules:  # parameters of the stepped network itself, which alternate with its others
+        return
+    name = listed(names_of(root, modules, other.params))
     for call in story.of(ModuleCall):
         fed = any(ours & story.map.reached([t.node]) for t in flowing(call.args))
         if call.seq < event.seq and fed and holds(call, trained) and result_in(call, event):
