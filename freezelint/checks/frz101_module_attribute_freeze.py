@@ -14,6 +14,7 @@ from freezelint.source.flags import (
     assignment,
     code,
     flag_of,
+    handed,
     held,
     own_parameters,
     owner_text,
@@ -59,6 +60,7 @@ def set_on_a_module(event: AttributeSet, story: Story) -> Iterator[Finding]:
     yield RULE.report(
         event.spot,
         edits=((whole, f"{target}.requires_grad_({value})"),) if whole else (),
+        related=handed(story, params) if severity is Severity.ERROR and flag is not True else (),
         subject=target,
         severity=severity,
         target=target,

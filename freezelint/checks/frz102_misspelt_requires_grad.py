@@ -15,6 +15,7 @@ from freezelint.source.flags import (
     assignment,
     code,
     flag_of,
+    handed,
     held,
     misspelt,
     own_parameters,
@@ -53,6 +54,7 @@ def new_attribute(event: AttributeSet, story: Story) -> Iterator[Finding]:
     yield RULE.report(
         event.spot,
         edits=corrected(event, owner, any(isinstance(target, Instance) for target in targets)),
+        related=handed(story, params) if flag is False and not inert else (),
         subject=owner,
         severity=Severity.HINT if inert else Severity.ERROR,
         message=OVERWRITTEN if event.name == "requires_grad_" else "",

@@ -10,7 +10,7 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Place, Rule
-from freezelint.source.flags import code, flag_of, held, loop_around, method_name, origin, scope, temporary
+from freezelint.source.flags import code, flag_of, handed, held, loop_around, method_name, origin, scope, temporary
 from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, Event, Spot, Statement, Story, TensorFlag
 from freezelint.source.values import Param, Tensor
@@ -73,6 +73,7 @@ def on_temporary(event: Event, node: cst.BaseExpression, made: Tensor, story: St
     yield RULE.report(
         event.spot,
         edits=edits,
+        related=handed(story, [source]) if isinstance(source, Param) else (),
         subject=target,
         severity=Severity.ERROR if isinstance(source, Param) else Severity.WARNING,
         text=code(event, node),

@@ -59,7 +59,8 @@ def covered(line: Setting, story: Story) -> list[Instance]:
     """The largest modules all of whose parameters a line froze for good."""
     keys = {key for key, param in line.params.items() if story.flag_at(param) is False}
     whole = [m for m in story.modules if (own := held_then(line, m, story)) and all(id(param) in keys for param in own)]
-    return [m for m in whole if not any(m in submodules(other)[1:] for other in whole)]
+    inner = {id(part) for module in whole for part in submodules(module)[1:]}
+    return [module for module in whole if id(module) not in inner]
 
 
 def held_then(line: Setting, module: Instance, story: Story) -> list[Param]:

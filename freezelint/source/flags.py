@@ -9,7 +9,7 @@ import libcst as cst
 
 from freezelint.findings import Location
 from freezelint.source.project import ClassInfo
-from freezelint.source.story import AttributeSet, Event, Spot, Story
+from freezelint.source.story import AttributeSet, Event, OptimizerBuilt, Spot, Story
 from freezelint.source.syntax import within_function
 from freezelint.source.values import NONE, Const, Instance, Param, Tensor, Value, options, parameters_of
 from freezelint.textfile import python_lines
@@ -49,6 +49,14 @@ def already(story: Story, params: list[Param], flag: bool | None, event: Event) 
     if flag is None or not params or any(param.owner and param.owner.escaped for param in params):
         return False
     return all(story.flag_at(p, event) == flag for p in params) or all(story.flag_at(p) == flag for p in params)
+
+
+def handed(story: Story, params: list[Param]) -> tuple[tuple[Spot, str], ...]:
+    """Where parameters that a line was to freeze are handed to an optimizer."""
+    mine = {id(param) for param in params}
+    built = (one for one in story.of(OptimizerBuilt) if any(id(param) in mine for param in one.optimizer.params))
+    first = next(built, None)
+    return ((first.spot, "the optimizer gets its parameters here"),) if first is not None else ()
 
 
 def assignment(event: AttributeSet) -> Location | None:

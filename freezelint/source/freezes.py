@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import libcst as cst
 
@@ -47,8 +48,17 @@ class Setting:
         return other.first.context.implies(self.first.context)
 
 
+_SETTINGS: WeakKeyDictionary[Story, list[Setting]] = WeakKeyDictionary()
+
+
 def settings(story: Story) -> list[Setting]:
-    """Every line that set a flag, in order; a loop over parameters is one."""
+    """Every line that set a flag, in order; a loop over parameters is one. Found once a story."""
+    if story not in _SETTINGS:
+        _SETTINGS[story] = _settings(story)
+    return _SETTINGS[story]
+
+
+def _settings(story: Story) -> list[Setting]:
     found: list[Setting] = []
     key: object = None
     for event in story.of(GradFlag):
