@@ -223,10 +223,7 @@ def relocate_warnings(places: Any) -> None:
 
 def report(error: BaseException, session: Session) -> int:
     """The script's own traceback, without our frames; and where it broke."""
-    ours = str(Path(__file__).resolve().parent)
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((ours, "<frozen runpy")):
-        trace = trace.tb_next
+    trace = own_frames(error.__traceback__)
     error.__traceback__ = trace
     user = [entry for entry in traceback.walk_tb(trace) if session.monitor.places.is_user(entry[0].f_code)]
     place = None
@@ -238,6 +235,22 @@ def report(error: BaseException, session: Session) -> int:
     session.stopped = "exception"
     sys.excepthook(type(error), error, trace)
     return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:
+    """A traceback without our frames and those that torch put there for us."""
+    ours = str(Path(__file__).resolve().parent)
+    kept = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        passing = code.co_filename.endswith("overrides.py") and code.co_name == "handle_torch_function"
+        if not passing and not code.co_filename.startswith((ours, "<frozen runpy")):
+            kept.append(trace)
+        trace = trace.tb_next
+    rebuilt: types.TracebackType | None = None
+    for entry in reversed(kept):
+        rebuilt = types.TracebackType(rebuilt, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return rebuilt
 
 
 def finish(session: Session, code: Any) -> None:
