@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
+from freezelint.source.constructors import frozen_by_eval
 from freezelint.source.edits import call_after
 from freezelint.source.histories import Entry, freezes, frozen_in, training_mode
 from freezelint.source.left_out import listed, names_of, outermost, root_of
-from freezelint.source.story import Context, Event, ModuleCall, Spot, Story, TrainMode
+from freezelint.source.story import Context, Event, ModuleCall, Spot, Story
 from freezelint.source.values import Instance, Param, parameters_of, submodules
 
 RULE = Rule(
@@ -23,7 +24,6 @@ RULE = Rule(
     safety=Safety.UNSAFE,
     claim=ClaimKind.FROZEN_MOVES,
 )
-FROZEN = re.compile(r"fr[eo]e?z|fixed|not train", re.IGNORECASE)
 HELPER = re.compile(r"freez|grad|fix|lock|trainable|deactivate|disable|toggle|_?set_", re.IGNORECASE)
 
 
@@ -53,25 +53,13 @@ def drifting_norms(story: Story) -> Iterator[Finding]:
         yield RULE.report(drift.place, target=names, subject=subject, related=related, edits=edits)
 
 
-@RULE.on(TrainMode)
-def frozen_by_eval_in_constructor(event: TrainMode, story: Story) -> Iterator[Finding]:
+@RULE.on(Story)
+def frozen_by_eval_alone(story: Story) -> Iterator[Finding]:
     """`self.eval()  # frozen` in a constructor: the first `train()` of whoever holds the module undoes it."""
-    maker = event.context.calls[-1] if event.context.calls else None
-    own = maker is not None and maker.name == "__init__" and maker.owner is not None and maker.owner is event.target.cls
-    if event.flag is not False or not own or event.target.cls is None or event.target.cls.method("train"):
-        return
-    norms = [part for part in submodules(event.target) if part.norm and part.external.startswith("torch.nn.")]
-    if norms and FROZEN.search(comment(event.spot)):
+    for info, spot in frozen_by_eval(story.file) if story.entry == story.file.path else ():
         message = "`{target}` holds batch norm and overrides no `train()`: the first `train()` of its owner undoes this"
         title = "override `train()` so that it stays in eval mode"
-        name = event.target.cls.name
-        yield RULE.report(event.spot, message=message, fix=title, target=name, subject=name)
-
-
-def comment(spot: Spot) -> str:
-    """What a comment on the line of a place says."""
-    at = spot.locate()
-    return spot.file.text.splitlines()[at.line - 1][at.end_column :].partition("#")[2]
+        yield RULE.report(spot, message=message, fix=title, target=info.name, subject=info.name)
 
 
 def drifts(story: Story) -> dict[Spot, Drift]:

@@ -19,14 +19,16 @@ from freezelint.source.values import (
     Const,
     Func,
     Instance,
-    Param,
     Manager,
+    Param,
     Partial,
     Seq,
     Tensor,
     Union,
     Value,
 )
+
+DECORATOR_STEPS = 300
 
 
 def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | None:
@@ -270,11 +272,23 @@ def function(reader: Reader, node: cst.FunctionDef) -> str | None:
             assert isinstance(value, Func)
             value.defaults[parameter.name.value] = evaluate(reader, parameter.default)
     for decorator in node.decorators:
-        made = evaluate(reader, decorator.decorator)
-        if isinstance(made, Func) and not made.info.decorated("contextmanager"):
-            value = calls.call(reader, made, [value], {}, decorator.decorator) if made.env else value
+        value = decorated(reader, decorator, value)
     bind_name(reader, node.name.value, value)
     return None
+
+
+def decorated(reader: Reader, decorator: cst.Decorator, held: Value) -> Value:
+    """What a decorator makes of a function or class; a long one (documentation, registries) is left aside."""
+    found = [held]
+
+    def apply() -> None:
+        made = evaluate(reader, decorator.decorator)
+        if isinstance(made, Func) and not made.info.decorated("contextmanager"):
+            changed = calls.call(reader, made, [held], {}, decorator.decorator) if made.env or is_class else held
+            found.append(changed if isinstance(changed, Cls) or not is_class else held)
+
+    is_class = isinstance(held, Cls)
+    return found[-1] if reader.within_budget(DECORATOR_STEPS, apply) else held
 
 
 def class_definition(reader: Reader, node: cst.ClassDef) -> str | None:
@@ -285,10 +299,7 @@ def class_definition(reader: Reader, node: cst.ClassDef) -> str | None:
         info.outer = reader.frame
     made: Value = Cls(info)
     for decorator in node.decorators:
-        around = evaluate(reader, decorator.decorator)
-        short = isinstance(around, Func) and around.info.file.code(around.info.node).count("\n") < 40
-        changed = calls.call(reader, around, [made], {}, decorator.decorator) if short else made
-        made = changed if isinstance(changed, Cls) else made
+        made = decorated(reader, decorator, made)
     bind_name(reader, node.name.value, made)
     return None
 
