@@ -66,7 +66,7 @@ def call(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value],
         reader.emit(Called, node, name, None, args, kwargs, UNKNOWN)
         return args[0] if args else UNKNOWN
     if name.startswith("torch.nn.") and name.count(".") <= 3 and short[:1].isupper() and "functional" not in name:
-        if short in library.WRAPPERS and args and isinstance(args[0], Union):
+        if short in library.WRAPPERS and args and not isinstance(args[0], Instance):
             return args[0]
         return modules.torch_module(reader, name, args, kwargs, node)
     if library.FACTORY.match(name) and not library.NOT_A_FACTORY.search(short):
