@@ -39,6 +39,19 @@ def unreached(story: Story) -> Iterator[Unreached]:
         row = _judged(story, module, backwards)
         if row is not None:
             yield row
+    for module in story.modules:
+        if not _all_in(module, set(dead)) and not module.escaped:
+            yield from _forgotten(story, module, set(dead) & stepped)
+
+
+def _forgotten(story: Story, module: Instance, dead: set[int]) -> Iterator[Unreached]:
+    """A parameter of a module's own that nothing reads."""
+    for name, param in module.params.items():
+        if module.cls is None or not isinstance(param, Param) or id(param) not in dead or param.node is not None:
+            continue
+        row = registration(story, param)
+        if row is not None and row[0] is module and never_read(module.cls, name):
+            yield Unreached(name, row[2], module)
 
 
 def maximal(story: Story, dead: set[int]) -> list[Instance]:
