@@ -223,7 +223,11 @@ def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value
         constants: list[Value] = [Const(item) for item in value.value]
         return constants[:32], len(constants) <= 32
     if isinstance(value, Union):
-        found = [iterate(reader, option, node) for option in value.options if option != NONE]
+        branch, found = reader.fresh(), []
+        for number, option in enumerate(option for option in value.options if option != NONE):
+            reader.arms.append((branch, number))  # one of them is used up, not all
+            found.append(iterate(reader, option, node))
+            reader.arms.pop()
         longest = max(found, key=lambda pair: len(pair[0]), default=([UNKNOWN], False))
         return longest[0], False
     name = dotted(node).split(".")[-1]

@@ -84,8 +84,11 @@ def _take(reader: Reader, new: Optimizer, value: Value, node: cst.CSTNode, depth
     elif isinstance(value, Tensor):
         new.tensors.append(value)
     elif isinstance(value, Union) and depth:
-        for option in value.options:
+        branch = reader.fresh()
+        for number, option in enumerate(value.options):
+            reader.arms.append((branch, number))  # one of them is used up, not all
             _take(reader, new, option, node, depth - 1)
+            reader.arms.pop()
         new.known = False
     elif isinstance(value, Instance) and value.is_module and depth:
         for param in parameters_of(value):
