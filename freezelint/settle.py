@@ -27,6 +27,9 @@ STARVATION = frozenset(
     {"FRZ301", "FRZ302", "FRZ303", "FRZ305", "FRZ306"}
 )  # one cause, told under the code that came first
 
+# A run of a model alone, under a loop and a loss of our own, refutes only what the model itself decides.
+OF_THE_MODEL = frozenset({"FRZ101", "FRZ102", "FRZ103", "FRZ105", "FRZ109", "FRZ306", "FRZ311"})
+OF_THE_LOSS = frozenset({"FRZ301", "FRZ302", "FRZ303", "FRZ313"})  # these too, where the settings name the loss
 DEVICE_BOUND = frozenset({"FRZ312", "FRZ315"})  # on the CPU a copy or a cast may not happen
 
 
@@ -73,7 +76,9 @@ def _verified(
     from freezelint.run_stage import verify_targets
 
     result = verify_targets(targets, found, check.settings, check.settings.root, progress)
-    return _after_run(found, result, outcome, check)
+    models = check.settings.models
+    own_loss = bool(models) and all(model.loss for model in models)
+    return _after_run(found, result, outcome, check, OF_THE_MODEL | OF_THE_LOSS if own_loss else OF_THE_MODEL)
 
 
 def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Outcome:
@@ -105,7 +110,7 @@ def run_script(script: str, arguments: list[str], module: bool, resolver: Resolv
     outcome = Outcome([], check.files, check.sources)
     found = check.source_findings()
     result = run(script, arguments, module, resolver.settings, progress)
-    outcome.findings = check.told(_after_run(found, result, outcome, check))
+    outcome.findings = check.told(_after_run(found, result, outcome, check, frozenset(book.codes())))
     progress("")
     return outcome
 
@@ -206,7 +211,9 @@ def _note(code: str, text: str, severity: Severity = Severity.HINT) -> Finding:
     return Finding(code, text, Location(".", 1), severity)
 
 
-def _after_run(found: list[Finding], result: RunResult, outcome: Outcome, check: Check) -> list[Finding]:
+def _after_run(
+    found: list[Finding], result: RunResult, outcome: Outcome, check: Check, refutable: frozenset[str]
+) -> list[Finding]:
     """`found` settled by the facts of a run, refuted ones left out unless they are asked for."""
     checks = table(check.asked())
     outcome.runs += len(result.facts)
@@ -215,7 +222,9 @@ def _after_run(found: list[Finding], result: RunResult, outcome: Outcome, check:
         seen = check.keep([*ask(checks, facts), *(in_run(one, facts) for one in ask(checks, facts.map, facts))])
         found = merge(_paired(found, seen), seen)
     if result.facts:
-        found = [settled(one, result.facts, check.in_cells) if id(one) in open_before else one for one in found]
+        found = [
+            settled(one, result.facts, refutable, check.in_cells) if id(one) in open_before else one for one in found
+        ]
     outcome.refuted = sum(finding.refuted for finding in found)
     if not check.settings.show_refuted:
         found = [finding for finding in found if not finding.refuted]
@@ -246,10 +255,17 @@ def _as_is(location: Location) -> Location:
     return location
 
 
-def settled(finding: Finding, runs: Sequence[Facts], in_cells: Callable[[Location], Location] = _as_is) -> Finding:
+def settled(
+    finding: Finding,
+    runs: Sequence[Facts],
+    refutable: frozenset[str],
+    in_cells: Callable[[Location], Location] = _as_is,
+) -> Finding:
     """A finding that no run made: refuted where its line ran without the harm, else unsettled with the reason."""
-    raised_by = book.witnesses(finding.code)
-    if finding.claim is None or not _unseen(finding) or "run" not in raised_by:
+    if finding.claim is None or not _unseen(finding) or "run" not in book.witnesses(finding.code):
+        return finding
+    confirmed = any(item.verdict is Verdict.CONFIRMED for item in finding.evidence)
+    if confirmed and finding.claim.kind is not ClaimKind.STARVED:
         return finding
     trained = [facts for facts in runs if facts.steps]
     watched = [facts for facts in trained if facts.saw(_full(in_cells(finding.location)))]
@@ -259,8 +275,10 @@ def settled(finding: Finding, runs: Sequence[Facts], in_cells: Callable[[Locatio
         reason = f"line {finding.location.line} did not run"
     elif finding.code in DEVICE_BOUND and all(facts.device == "cpu" for facts in watched):
         reason = "it shows on a CUDA device only"
-    elif any(item.verdict is Verdict.CONFIRMED for item in finding.evidence):
+    elif confirmed:
         reason = "the run did not see it"
+    elif finding.code not in refutable:
+        reason = "only a run of the training itself shows it: `freezelint run SCRIPT`"
     else:
         steps = sum(facts.steps for facts in watched)
         detail = f"the line ran, and {_steps(steps)} showed nothing of it"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tool import freezelint, write
 
+from freezelint import book
 from freezelint.facts import Facts
 from freezelint.findings import Claim, ClaimKind, Evidence, Finding, Location, Related, Verdict
 from freezelint.gradient_map import GradientMap
 from freezelint.settle import listed, merge, same, settled
 
+ALL = frozenset(book.codes())
 MODEL = """import torch
 from torch import nn
 
@@ -86,18 +89,24 @@ def test_one_cut_under_two_codes_or_from_two_ends_is_one_mistake() -> None:
     ],
 )
 def test_what_a_run_did_not_show(code: str, line: int, steps: int, device: str, verdict: Verdict, said: str) -> None:
-    (evidence,) = settled(finding(code, 3), [facts(line, steps=steps, device=device)]).evidence
+    (evidence,) = settled(finding(code, 3), [facts(line, steps=steps, device=device)], ALL).evidence
     assert (evidence.verdict, evidence.detail) == (verdict, said)
 
 
 def test_what_a_run_cannot_see_is_left_alone() -> None:
     source_only = finding("FRZ108", 3)
-    assert settled(source_only, [facts(3)]) == source_only
+    assert settled(source_only, [facts(3)], ALL) == source_only
 
 
 def test_what_the_graph_confirmed_is_not_refuted() -> None:
-    (_, evidence) = settled(finding("FRZ301", 3, by="graph"), [facts(3)]).evidence
+    starved = replace(finding("FRZ301", 3, by="graph"), claim=Claim(ClaimKind.STARVED, "net"))
+    (_, evidence) = settled(starved, [facts(3)], ALL).evidence
     assert (evidence.verdict, evidence.detail) == (Verdict.UNSETTLED, "the run did not see it")
+
+
+def test_run_of_a_model_alone_does_not_refute_what_the_training_decides() -> None:
+    (evidence,) = settled(finding("FRZ201", 3), [facts(3)], frozenset({"FRZ101"})).evidence
+    assert (evidence.verdict, evidence.detail[:25]) == (Verdict.UNSETTLED, "only a run of the trainin")
 
 
 def test_listed() -> None:
