@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from .building import build_for_tracing
 from .capture import Freeze, Loss, Recording, record
@@ -24,8 +25,9 @@ from .guess import example_inputs, with_values
 from .inputs import Inputs
 from .mapping import Mapper, place
 from .modules import module_rows, parameter_rows
+from .protocol import place_of
 from .setup_log import SetupLog
-from .targets import in_optimizer, target_name
+from .targets import in_optimizer, project_path, target_name
 from .whatif import suggestions
 
 Json = dict[str, Any]
@@ -109,7 +111,7 @@ def record_somehow(model: nn.Module, inputs: Inputs, loss: Loss | None) -> tuple
     try:
         return record(model, inputs, loss), []
     except Exception as error:
-        reason = one_line(error)
+        reason = why_not_fake(error)
         try:
             return record(with_values(model), inputs, loss, real=True), [
                 f"traced by a real step, not on fake tensors: {reason}"
@@ -121,6 +123,14 @@ def record_somehow(model: nn.Module, inputs: Inputs, loss: Loss | None) -> tuple
 def record_like(recording: Recording, model: nn.Module, inputs: Inputs, loss: Loss | None, freeze: Freeze) -> Recording:
     """The same step with other parameters requiring grad."""
     return record(model, inputs, loss, real=recording.real, freeze=freeze)
+
+
+def why_not_fake(error: BaseException) -> str:
+    """What a user can act on, with the line that asked for a value."""
+    if not isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
+        return one_line(error)
+    path, line = place_of(error)
+    return "values decide what runs" + (f", at {project_path(path)}:{line}" if path else "")
 
 
 def one_line(error: BaseException) -> str:

@@ -50,9 +50,8 @@ def main() -> None:
     print("layers  operations  trace s  s a layer  real step s  trace / real")
     for depth, operations, traced, real in rows:
         bar = "#" * round(40 * traced / longest)
-        print(
-            f"{depth:6d}  {operations:10d}  {traced:7.2f}  {traced / depth:9.4f}  {real:11.2f}  {traced / real:12.2f}  {bar}"
-        )
+        figures = f"{traced:7.2f}  {traced / depth:9.4f}  {real:11.2f}  {traced / real:12.2f}"
+        print(f"{depth:6d}  {operations:10d}  {figures}  {bar}")
 
 
 if __name__ == "__main__":
