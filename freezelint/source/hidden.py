@@ -61,7 +61,8 @@ def hidden_in(event: AttributeSet, story: Story) -> Hidden | None:
         for value in options(event.value):
             kept = any(value is held for held in options(owner.attrs.get(event.name, value)))
             if kept and (found := _hidden(owner, event, value, story)):
-                return None if _cared_for(owner, event.name) else found
+                unread = story.incomplete and _registered_further_on(owner, event.name)
+                return None if unread or _cared_for(owner, event.name) else found
     return None
 
 
@@ -150,6 +151,17 @@ def _cared_for(owner: Instance, name: str) -> bool:
             text = method.file.code(method.node) if method.name not in ("__init__", "forward") else ""
             if re.search(rf"self\.{name}\b", text) and re.search(r"parameters\(|_modules\b", text):
                 return True
+    return False
+
+
+def _registered_further_on(owner: Instance, name: str) -> bool:
+    """Whether lines of the class that were not read any more may register what the attribute holds."""
+    for info in owner.cls.lineage()[0] if owner.cls else []:
+        text = info.file.code(info.node)
+        if len(re.findall(rf"self\.{name}\s*=[^=]", text)) > 1:
+            return True
+        if re.search(rf"(List|Dict|Sequential)\(\s*\*?self\.{name}\b|add_module|register_|setattr", text):
+            return True
     return False
 
 
