@@ -53,7 +53,7 @@ def computed(event: AttributeSet, story: Story) -> Iterator[Finding]:
 @RULE.on(Replaced)
 def replaced(event: Replaced, story: Story) -> Iterator[Finding]:
     old, new = event.old, event.new
-    if not isinstance(old, Param) or not isinstance(new, Param) or story.optimised(new):
+    if not isinstance(old, Param) or not isinstance(new, Param) or story.optimised(new) or story.incomplete:
         return
     if old is new or story.flag_at(old, event) is False or story.flag_at(new) is False:
         return
