@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_settle import MODEL
 from tool import FIXED, FROZEN_BY_ATTRIBUTE
 
 pytest.importorskip("pygls", reason="the server extra is not installed")
@@ -166,6 +167,20 @@ async def test_bad_settings_are_shown_and_the_server_lives(pushed: Any) -> None:
     assert "freezelint.toml:1: `steps` lies between 1 and 20" in pushed.messages[-1].message
     (session.folder / "freezelint.toml").unlink()
     assert len(await session.change("a.py", FROZEN_BY_ATTRIBUTE)) == 1
+
+
+@pytest.mark.asyncio
+async def test_verify_runs_the_models_when_asked(pushed: Any) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    session = pushed.session
+    (session.folder / "freezelint.toml").write_text(f'python = "{sys.executable}"\n')
+    (found,) = await session.open("models.py", MODEL)
+    assert found.message.count("\n") == 0
+    asked = lsp.ExecuteCommandParams("freezelint.verify", [session.uri("models.py")])
+    text = await pushed.workspace_execute_command_async(asked)
+    assert "models:Net: " in text
+    (found,) = await session.told("models.py")
+    assert "\nconfirmed: " in found.message
 
 
 @pytest.mark.asyncio
