@@ -64,9 +64,16 @@ def covered(line: Setting, story: Story) -> list[Instance]:
 
 
 def held_then(line: Setting, module: Instance, story: Story) -> list[Param]:
-    """The parameters a module had when the line ran: what was built later is a new head."""
-    later = {id(e.module) for e in story.of(Built) if e.seq > line.first.seq and e.module.cls is None}
-    return [param for param in parameters_of(module) if id(param.owner) not in later]
+    """The parameters a module had when the line ran; a new head put in later is not among them.
+
+    Nothing for a module that was still being built and got other parameters afterwards.
+    """
+    start = line.first.seq
+    later = {id(e.module) for e in story.of(Built) if e.seq > start and e.module.cls is None}
+    params = parameters_of(module)
+    held = [param for param in params if id(param.owner) not in later]
+    complete = any(event.module is module and event.seq < start for event in story.of(Built))
+    return held if complete or len(held) == len(params) else []
 
 
 def harms(story: Story, module: Instance, event: GradFlag, built: Built) -> bool:

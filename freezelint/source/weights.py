@@ -65,6 +65,9 @@ def network(module: Instance, parts: list[Instance]) -> bool:
 def written(story: Story, params: list[Param]) -> bool:
     """Whether values of these parameters are set by hand, or by an initialisation that is no draw."""
     mine = {id(param) for param in params}
+    layers = ((param, param.owner) for param in params if param.owner is not None and not param.many)
+    if any(owner.cls is None and not owner.opaque and param.spot != owner.spot for param, owner in layers):
+        return True
     if any(id(event.param) in mine and event.how in GIVEN for event in story.of(Written)):
         return True
     if any(event.name == "data" and id(event.target) in mine for event in story.of(AttributeSet)):
