@@ -1,4 +1,4 @@
-"""What was found last time, by content: one JSON file per project and choice of rules.
+"""What was found last time, by content: one JSON file per project.
 
 An entry holds as long as the file and every other file that its reading consulted have the same bytes.
 """
@@ -23,7 +23,7 @@ def digest(data: bytes) -> str:
 
 
 class Cache:
-    """Entries by absolute path. `folder` None: nothing is kept."""
+    """Entries by absolute path and choice of rules. `folder` None: nothing is kept."""
 
     def __init__(self, folder: Path | None, key: str) -> None:
         name = hashlib.sha256(f"{__version__} {_own_state()} {sys.version_info[:2]} {key}".encode()).hexdigest()[:24]
@@ -37,9 +37,9 @@ class Cache:
             except (OSError, ValueError):
                 self.entries = {}
 
-    def get(self, path: str, data: bytes) -> dict[str, Any] | None:
+    def get(self, path: str, data: bytes, rules: str) -> dict[str, Any] | None:
         """The kept report of a file, or None where it or one of its dependencies changed."""
-        entry = self.entries.get(os.path.abspath(path)) if self.file else None
+        entry = self.entries.get(f"{os.path.abspath(path)}|{rules}") if self.file else None
         if entry is None or entry["sha256"] != digest(data):
             return None
         dependencies: Mapping[str, str] = entry["report"]["dependencies"]
@@ -48,9 +48,9 @@ class Cache:
         report: dict[str, Any] = entry["report"]
         return report
 
-    def put(self, path: str, data: bytes, report: dict[str, Any]) -> None:
+    def put(self, path: str, data: bytes, rules: str, report: dict[str, Any]) -> None:
         if self.file:
-            self.entries[os.path.abspath(path)] = {"sha256": digest(data), "report": report}
+            self.entries[f"{os.path.abspath(path)}|{rules}"] = {"sha256": digest(data), "report": report}
             self._changed = True
 
     def save(self) -> None:
@@ -85,8 +85,6 @@ def make_folder(folder: Path) -> None:
 def _own_state() -> str:
     """Changes with the program's own files, so that a development tree never reads stale entries."""
     package = Path(__file__).parent
-    newest = max(
-        (entry.stat().st_mtime_ns for name in ("", "source", "checks") for entry in os.scandir(package / name)),
-        default=0,
-    )
-    return str(newest)
+    folders = (package, package / "source", package / "checks")
+    files = (entry for folder in folders for entry in os.scandir(folder) if entry.name.endswith(".py"))
+    return str(max(entry.stat().st_mtime_ns for entry in files))

@@ -102,7 +102,7 @@ def lint_files(
                 reports.append(FileReport(job.path, suppresses=True))
             continue
         if not overlay:
-            kept = store.get(job.path, data)
+            kept = store.get(job.path, data, _mark(job.codes, job.preview))
         if kept is None:
             todo.append((job, data))
         else:
@@ -112,8 +112,14 @@ def lint_files(
         report.suppresses = gate.suppresses(data)
         reports.append(report)
         if not overlay:
-            store.put(job.path, data, report.to_json())
+            store.put(job.path, data, _mark(job.codes, job.preview), report.to_json())
     return reports
+
+
+@cache
+def _mark(codes: frozenset[str], preview: frozenset[str]) -> str:
+    """A choice of rules as a short word, the same in every process."""
+    return digest(f"{sorted(codes)} {sorted(preview)}".encode())[:12]
 
 
 def _lint_all(todo: list[tuple[Job, bytes]], roots: Sequence[Path], overlay: Mapping[str, bytes]) -> list[FileReport]:

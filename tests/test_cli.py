@@ -168,6 +168,21 @@ def test_cache_sees_changes_and_clean_removes_it(folder: Path) -> None:
     assert not (folder / ".freezelint_cache").exists()
 
 
+def test_second_run_reads_the_cache_and_parses_nothing(folder: Path) -> None:
+    write(folder, {"a.py": FIXED + "net.requires_grad_(False)\n"})
+    program = (
+        "import sys; from freezelint.__main__ import main\ntry: main()\nexcept SystemExit: pass\n"
+        "print('PARSED', 'libcst' in sys.modules)"
+    )
+    said = []
+    for seed in ("1", "2"):
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env, check=True)
+        said.append(done.stdout.splitlines()[-1])
+    assert said == ["PARSED True", "PARSED False"]
+    assert len(list((folder / ".freezelint_cache").glob("*.json"))) == 1
+
+
 def test_cache_sees_a_change_in_a_file_that_was_only_consulted(folder: Path) -> None:
     plain = "import torch\n\n\ndef make():\n    return 3\n"
     write(folder, {"models.py": plain, "a.py": "from models import make\n\nnet = make()\nnet.requires_grad = False\n"})
