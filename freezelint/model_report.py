@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from freezelint.findings import Location
-from freezelint.gradient_map import GradientMap, Kind, Node
+from freezelint.gradient_map import Cut, GradientMap, Kind, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,18 @@ class ModelReport:
     @property
     def starts(self) -> list[int]:
         return [node.id for node in self.map.losses()]
+
+    def cuts(self) -> list[tuple[Cut, list[Node]]]:
+        """Every place that starves trainable parameters, once, with the parameters it starves."""
+        found: dict[tuple[str, str], tuple[Cut, dict[int, Node]]] = {}
+        for cut, nodes in self.map.starved(self.starts):
+            _, known = found.setdefault((cut.cause.value, str(cut.place)), (cut, {}))
+            known.update({node.id: node for node in nodes})
+        return [(cut, list(nodes.values())) for cut, nodes in found.values()]
+
+    def unreachable(self) -> list[Node]:
+        """Trainable parameters from which no way, cut or not, leads to a loss."""
+        return self.map.unreachable(self.starts)
 
     def gradient_inputs(self) -> list[Node]:
         """Inputs, and tensors made inside the forward, that require grad."""

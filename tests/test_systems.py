@@ -143,7 +143,8 @@ def test_system_1_trains_all_of_the_autoencoder() -> None:
 def test_system_1_under_no_grad_starves_the_autoencoder_at_its_line() -> None:
     model, _ = system("starved_autoencoder").build()
     report = traced(model, torch.rand(4, 3, 32, 32))
-    ((cut, starved),) = report.map.starved(report.starts)
+    ((cut, starved),) = report.cuts()
+    assert report.unreachable() == []
     assert cut.cause is Cause.NO_GRAD
     assert {node.name for node in starved} == {n for n, _ in model.named_parameters() if n.startswith("autoencoder.")}
     source = (SYSTEMS / "starved_autoencoder.py").read_text().splitlines()

@@ -142,7 +142,7 @@ def _first_tensors(model: nn.Module) -> Iterator[Tensor]:
             yield random_tensor([2, 16], torch.int64, vocabulary(model))
             yield random_tensor([2], torch.int64, vocabulary(model))
         elif isinstance(module, nn.Conv2d):
-            for size in (64, 224, 32, 28, 256, 384):
+            for size in (*stated_sizes(model), 64, 224, 32, 28, 256, 384):
                 yield random_tensor([2, module.in_channels, size, size], torch.float32)
         elif isinstance(module, nn.Conv1d):
             for length in (128, 1024, 16000):
@@ -167,6 +167,15 @@ def _first_tensors(model: nn.Module) -> Iterator[Tensor]:
         else:
             continue
         return
+
+
+def stated_sizes(model: nn.Module) -> list[int]:
+    """Image sizes that the model or its parts name: `default_cfg`, `img_size`, `image_size`."""
+    config = getattr(model, "default_cfg", None)
+    said = [config.get("input_size")] if isinstance(config, dict) else []
+    said += [getattr(m, name, None) for m in model.modules() for name in ("img_size", "image_size", "input_resolution")]
+    sizes = [size[-1] if isinstance(size, (tuple, list)) and size else size for size in said]
+    return list(dict.fromkeys(size for size in sizes if isinstance(size, int) and 8 <= size <= 1024))[:2]
 
 
 def _flattened(width: int) -> Iterator[Tensor]:
