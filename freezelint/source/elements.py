@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from freezelint.source import library, objects, writes
+from freezelint.source import library, modules, objects, writes
 from freezelint.source.project import dotted
 from freezelint.source.reader import Reader
 from freezelint.source.story import AttributeSet, Called, Consumed, Replaced
@@ -286,7 +286,10 @@ def parts(reader: Reader, value: Value, count: int, node: cst.CSTNode, starred: 
         items = elements(reader, value, node)
         return items if len(items) == count else [UNKNOWN] * count
     if isinstance(value, Seq) and value.open and value.items:
-        return [reader.join(value.items)] * count
+        held: Value = reader.join(value.items)
+        if isinstance(held, Instance) and held.is_module:  # each is one of its own
+            return [held, *(modules.clone(reader, held, node) for _ in range(count - 1))]
+        return [held] * count
     if isinstance(value, Const) and isinstance(value.value, (tuple, list)) and len(value.value) == count:
         return [Const(item) for item in value.value]
     return [UNKNOWN] * count
