@@ -1,4 +1,4 @@
-"""The `freezelint` command. Plain `freezelint PATHS` needs no option parser and goes without its start-up time."""
+"""The `freezelint` command. `freezelint PATHS` with plain flags needs no option parser, nor its start-up time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import sys
 
 from freezelint import __version__
 
+FLAGS = {
+    "-q": "quiet", "--quiet": "quiet", "-n": "no_cache", "--no-cache": "no_cache", "-e": "exit_zero",
+    "--exit-zero": "exit_zero", "--isolated": "isolated", "--fix": "fix", "--unsafe-fixes": "unsafe_fixes",
+    "--diff": "diff", "--trace": "trace", "--verify": "verify", "--statistics": "statistics",
+    "--force-exclude": "force_exclude", "--preview": "preview",
+}  # fmt: skip
 COMMANDS = ("check", "trace", "run", "rule", "server", "clean")
 
 
@@ -16,15 +22,15 @@ def main() -> None:
     if arguments in (["--version"], ["-V"]):
         print(f"freezelint {__version__}")
         return
-    completing = "_FREEZELINT_COMPLETE" in os.environ
     command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     rest = arguments[1:] if command else arguments
-    if command in ("", "check", "rule") and not completing and not any(item.startswith("-") for item in rest):
+    paths = [item for item in rest if item not in FLAGS]
+    flags = {FLAGS[item]: True for item in rest if item in FLAGS}
+    plain = "_FREEZELINT_COMPLETE" not in os.environ and not any(item.startswith("-") for item in paths)
+    if plain and (command in ("", "check") or (command == "rule" and len(paths) == 1 and not flags)):
         from freezelint.commands import call
 
-        code = rest[0] if command == "rule" and len(rest) == 1 else None
-        if command != "rule" or code:
-            raise SystemExit(call(command or "check", {"paths": rest, "code": code}))
+        raise SystemExit(call(command or "check", {"paths": paths, "code": paths[0] if paths else None, **flags}))
     from freezelint.cli import app
 
     app(prog_name="freezelint")

@@ -5,7 +5,6 @@ An entry holds as long as the file and every other file that its reading consult
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -19,6 +18,8 @@ FOLDER = ".freezelint_cache"
 
 
 def digest(data: bytes) -> str:
+    import hashlib  # loads OpenSSL: not for a run that ends at the gate
+
     return hashlib.sha256(data).hexdigest()
 
 
@@ -26,7 +27,8 @@ class Cache:
     """Entries by absolute path and choice of rules. `folder` None: nothing is kept."""
 
     def __init__(self, folder: Path | None, key: str) -> None:
-        name = hashlib.sha256(f"{__version__} {_own_state()} {sys.version_info[:2]} {key}".encode()).hexdigest()[:24]
+        python = "".join(map(str, sys.version_info[:2]))
+        name = f"{__version__}-{_own_state()}-py{python}{key}"
         self.file = folder and folder / f"{name}.json"
         self.entries: dict[str, dict[str, Any]] = {}
         self._changed = False
@@ -59,7 +61,7 @@ class Cache:
             return
         try:
             make_folder(self.file.parent)
-            new = self.file.with_suffix(f".{os.getpid()}")
+            new = self.file.with_name(f"{self.file.name}.{os.getpid()}")
             new.write_text(json.dumps(self.entries, separators=(",", ":")), encoding="utf-8")
             new.replace(self.file)
         except OSError:

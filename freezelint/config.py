@@ -10,11 +10,6 @@ from typing import Any
 
 from freezelint.settings import CONFIG_NAMES, Settings, SettingsError, Where
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # the same parser under the name it had before Python took it in
-    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
-
 
 class Resolver:
     """The settings of every folder. `overrides` are fields from the command line, `pairs` its `--config KEY=VALUE`."""
@@ -59,8 +54,8 @@ class Resolver:
         """`settings` under the command line: `--select` replaces what a file chose, the others add to it."""
         for pair in self.pairs:
             try:
-                table = tomllib.loads(pair)
-            except tomllib.TOMLDecodeError:
+                table = parse(pair, "--config")
+            except SettingsError:  # a bare word: KEY=cpu
                 key, _, value = pair.partition("=")
                 table = {key.strip(): value.strip()}
             settings = Settings.from_table(table, Where("--config"), settings)
@@ -97,6 +92,11 @@ def load(file: Path, seen: tuple[Path, ...] = ()) -> Settings:
 
 
 def parse(text: str, shown: str) -> dict[str, Any]:
+    """The tables of a TOML file. Raises SettingsError."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:  # the same parser under the name it had before Python took it in
+        import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
     try:
         table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -208,7 +208,7 @@ class Check:
         jobs = [Job(file.path, self.codes(file.settings), self._preview(file.settings)) for file in files]
         folder = (settings.cache_dir or self.roots[0] / FOLDER) if settings.cache and not self.sources.overlay else None
         models = settings.trace or settings.verify
-        cache = Cache(folder, f"models {models}")
+        cache = Cache(folder, "-models" if models else "")
         reports = lint_files(jobs, self.roots, cache, self.sources.overlay, models=models)
         cache.save()
         return {report.path: report for report in reports}

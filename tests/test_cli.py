@@ -246,3 +246,17 @@ def test_completion_script_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     result = freezelint("--show-completion", "bash")
     assert "_FREEZELINT_COMPLETE=complete_bash" in result.out
+
+
+def test_flags_that_need_no_parser_mean_what_the_parser_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    import freezelint.commands as commands
+    from freezelint.__main__ import FLAGS
+
+    seen: list[dict[str, object]] = []
+    monkeypatch.setattr(commands, "call", lambda _name, options: seen.append(options) or 0)
+    for flag, name in FLAGS.items():
+        freezelint("a.py", flag)
+        freezelint("a.py", flag, "--output-format", "full")
+        short, parsed = seen[-2:]
+        assert short[name] is parsed[name] is True
+        assert (short["paths"], parsed["paths"]) == (["a.py"], ["a.py"])
