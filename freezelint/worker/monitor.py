@@ -244,7 +244,7 @@ class Monitor(Scopes, Passes):
             frame = self.places.frame(3)
             entry = self.ledger.module(owner)
             own = frame is not None and frame.f_locals.get("self") is owner
-            entry.own_flag |= own or hasattr(type(owner), name)
+            entry.own_flag |= own or (name == "requires_grad" and hasattr(type(owner), name))
             if not entry.own_flag:
                 self.event("attribute", place, module=self.ledger.module(owner), name=name, value=value)
             return

@@ -134,7 +134,7 @@ class Passes:
                     leaf.no_gradient += 1
                     continue
                 fresh = any(event.seq > entry.last_step for event in leaf.pending)
-                nonzero = bool(gradient.any()) if gradient.layout == torch.strided and not gradient.is_meta else True
+                nonzero = bool(leaf.pending) and (leaf.had_gradient > 0 or not_zero(gradient))
                 leaf.had_gradient += nonzero
                 leaf.zero_gradient += not nonzero
                 any_gradient |= nonzero
@@ -181,3 +181,10 @@ class Passes:
         self.event("step", self.places.here(4), optimizer=self.ledger.optimizer(optimizer))
         self.steps += 1
         self.on_step()
+
+
+def not_zero(gradient: Tensor) -> bool:
+    """Whether any element differs from zero; asked until the first time it does."""
+    if gradient.layout != torch.strided or gradient.is_meta:
+        return True
+    return bool(gradient.any())
