@@ -66,14 +66,22 @@ def drifts(story: Story) -> dict[Spot, Drift]:
     """Every reason for a drift, by the place to point at."""
     found: dict[Spot, Drift] = {}
     for call in story.of(ModuleCall):
-        params = list(call.module.params.values()) if call.module.norm and not call.module.escaped else []
-        for freeze, context in freezes(params[0], call) if params else ():
-            mode, switch = training_mode(story, call.module, call, context)
-            if mode and all(freezes(param, call) for param in params):
-                root = root_of(story, params[0])
-                place = place_of(call, freeze, switch, frozen_parts(call, context, params, root))
-                found.setdefault(place, Drift(place, call, freeze, switch, context)).params += params
+        for part in submodules(call.module) if call.module.opaque else [call.module]:
+            for drift in drifts_of(story, call, part):
+                found.setdefault(drift.place, drift)
+                found[drift.place].params += [p for p in drift.params if p not in found[drift.place].params]
     return found
+
+
+def drifts_of(story: Story, call: ModuleCall, part: Instance) -> Iterator[Drift]:
+    """Why a norm that a call runs through drifts, if it does."""
+    params = list(part.params.values()) if part.norm and not part.escaped else []
+    for freeze, context in freezes(params[0], call) if params else ():
+        mode, switch = training_mode(story, part, call, context)
+        if mode and all(freezes(param, call) for param in params):
+            root = root_of(story, params[0])
+            place = place_of(call, freeze, switch, frozen_parts(call, context, params, root))
+            yield Drift(place, call, freeze, switch, context, params)
 
 
 def place_of(call: ModuleCall, freeze: Entry, switch: Entry | None, parts: list[Instance]) -> Spot:

@@ -254,20 +254,20 @@ def _forward(edges: Sequence[Edge], starts: Iterable[int]) -> set[int]:
 
 
 def use_of(story: Story, group: LeftOut) -> Spot | None:
-    """Where the modules are first used in this pass, as their user writes it."""
+    """Where the modules are first used in this pass, on what trains if there is such a use, as their user writes it."""
     parts = [part for module in group.modules for part in submodules(module)]
+    uses = []
     for call in story.of(ModuleCall):
         given = [t.node for t in flowing([call.result])]
         inner = submodules(call.module)[1:]
         ours = call.module in parts or any(param in parameters_of(call.module) for param in group.params)
-        if (
-            ours
-            and not any(module in inner for module in group.modules)
-            and call.seq < group.event.seq
-            and any(node in group.event.reached for node in given)
-        ):
-            return outermost(call, parts)
-    return None
+        outside = ours and not any(module in inner for module in group.modules)
+        if outside and call.seq < group.event.seq and any(node in group.event.reached for node in given):
+            uses.append(call)
+    trained = {node for node, param in story.of_node.items() if story.optimised(param)} if group.upstream else set()
+    fed = [call for call in uses if trained & story.map.reached([t.node for t in flowing(call.args)])]
+    first = next(iter([*fed, *uses]), None)
+    return outermost(first, parts) if first else None
 
 
 def outermost(call: ModuleCall, parts: Sequence[Instance]) -> Spot:

@@ -120,6 +120,8 @@ SUBMODULE_NAMES = re.compile(
     r"visual_projection|text_projection|feature_extractor|aux_logits|AuxLogits|roi_heads|rpn|embed_tokens|mlp|attn|"
     r"\w+_(head|heads|encoder|decoder|model|layers?|blocks?|embeddings?|net|backbone|tower|trunk|neck|proj))$"
 )
+# A part of a network that has batch norm, which surely holds some of it.
+BODY_NAMES = re.compile(r"^(encoder|backbone|features?|layer\d+|layers|bn\d*|trunk|body|stages?|blocks?)$")
 PARAMETER_NAMES = re.compile(
     r"^(weight|bias|in_proj_weight|pos_embed|cls_token|logit_scale|weight_[vg]|weight_[ih]h_l\d)$"
 )

@@ -161,7 +161,8 @@ def opaque_child(reader: Reader, owner: Instance, name: str, node: cst.CSTNode) 
         return param
     if library.SUBMODULE_NAMES.match(name):
         child = Instance(external=f"{owner.external}.{name}", is_module=True, spot=owner.spot, opaque=True)
-        child.norm, child.pretrained, child.name = None if owner.norm else owner.norm, owner.pretrained, name
+        body = owner.norm and library.BODY_NAMES.match(name)
+        child.norm, child.pretrained, child.name = True if body else owner.norm and None, owner.pretrained, name
         child.params["*"] = new_param(reader, "*", child, node, many=True)
         _inherit(owner, list(child.params.values()))
         child.modes = list(owner.modes)

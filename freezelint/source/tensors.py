@@ -41,6 +41,9 @@ def method(
         return UNKNOWN
     if name in library.FRESH:
         return reader.input(name, node)
+    if name == "detach_" and isinstance(owner, Param):  # a leaf stays one: it only stops requiring grad
+        objects.set_requires_grad(reader, owner, FALSE, name, node)
+        return owner
     if name.endswith("_") and not name.startswith("_"):
         writes.note(reader, owner, name, node)
     cut = cut_of(reader, name, node)
