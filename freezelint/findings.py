@@ -44,7 +44,7 @@ class ClaimKind(str, Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Location:
-    """A range in a file. Lines from 1, columns from 0 in code points, the end exclusive; `cell` from 1 in a notebook."""
+    """A range in a file. Lines from 1, columns from 0 in code points, the end exclusive; a notebook's `cell` from 1."""
 
     path: str
     line: int

@@ -161,7 +161,8 @@ class GradientMap:
             "witness": self.witness,
             "notes": self.notes,
             "nodes": [
-                [n.kind.value, n.name, n.trainable, _place_out(n.place), n.module, n.numbers, n.read] for n in self.nodes
+                [n.kind.value, n.name, n.trainable, _place_out(n.place), n.module, n.numbers, n.read]
+                for n in self.nodes
             ],
             "edges": [[e.source, e.target, _cut_out(e.cut), e.sure] for e in self.edges],
         }
@@ -191,7 +192,9 @@ def _place_in(data: list[Any] | None) -> Location | None:
 
 
 def _cut_out(cut: Cut | None) -> list[Any] | None:
-    return cut and [cut.cause.value, _place_out(cut.place), cut.text, cut.module, _place_out(cut.scope)]
+    if cut is None:
+        return None
+    return [cut.cause.value, _place_out(cut.place), cut.text, cut.module, _place_out(cut.scope)]
 
 
 def _cut_in(data: list[Any] | None) -> Cut | None:

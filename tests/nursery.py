@@ -1,4 +1,4 @@
-"""Runs many small scripts under the monitor quickly: torch is imported once, and each script gets a fork of that process.
+"""Runs many small scripts under the monitor quickly: torch is imported once, each script gets a fork of that process.
 
 `run(scripts)` gives, for each script path, its exit code, its output and the facts it left; `watch=False` runs it bare.
 As a program it is the process that forks: one JSON line a script on stdin, one JSON line a result on stdout.

@@ -209,6 +209,8 @@ def test_a_module_runs_by_name_with_its_arguments(tmp_path: Path) -> None:
     )
     facts = tmp_path / "facts.json"
     command = [sys.executable, str(WORKER / "__main__.py"), "script", "--facts", str(facts), "--module"]
-    done = subprocess.run([*command, "project.train", "--lr", "1"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "project.train", "--lr", "1"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.stdout == "['--lr', '1']\n", done.stderr
     assert places(Ended(0, "", "", json.loads(facts.read_text()))) == {("FRZ101", 4)}

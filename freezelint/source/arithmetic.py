@@ -57,7 +57,7 @@ def hides_a_tensor(reader: Reader, node: cst.CSTNode, values: list[Value]) -> bo
         parts = [node.left, node.right]
     elif isinstance(node, cst.AugAssign):
         parts = [node.target, node.value]
-    for part, value in zip(parts, values):
+    for part, value in zip(parts, values, strict=False):
         unseen = type(value) is Value or (isinstance(value, Method) and not isinstance(value.owner, (Tensor, Data)))
         if unseen and not library.SETTING.search(reader.frame.file.code(part)):
             return True

@@ -98,9 +98,7 @@ def _set_child(reader: Reader, owner: Instance, key: Value, value: Value, node: 
             owner.children.append(value)
 
 
-def get_item(
-    reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode, *, sliced: bool | slice
-) -> Value:
+def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode, *, sliced: bool | slice) -> Value:
     if isinstance(owner, Union):
         joined: Value = reader.join(
             [get_item(reader, option, index, node, sliced=sliced) for option in owner.options if option != NONE]

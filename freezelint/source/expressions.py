@@ -393,8 +393,8 @@ BUILTINS: dict[str, Value] = {
         builtin: External(f"builtins.{builtin}")
         for builtin in (
             "print range len list tuple set dict zip enumerate map filter sum min max abs sorted reversed next iter "
-            "int float bool str isinstance issubclass hasattr getattr setattr super type any all round vars id callable "
-            "property object open repr divmod pow"
+            "int float bool str isinstance issubclass hasattr getattr setattr super type any all round vars id "
+            "callable property object open repr divmod pow"
         ).split()
     },
 }

@@ -103,7 +103,7 @@ class Reader:
     def within_budget(self, share: int, body: Callable[[], object]) -> bool:
         """Read something for at most `share` steps; False where it was given up, the rest of the story goes on."""
         kept, was = self.budget - share, self.story.incomplete
-        lists = (self.frames, self.calls, self.sites, self.arms, self.loops, self.autocasts)
+        lists: tuple[list[Any], ...] = (self.frames, self.calls, self.sites, self.arms, self.loops, self.autocasts)
         depths = [len(held) for held in lists]
         self.budget = share
         try:
@@ -222,7 +222,7 @@ class Reader:
         sure: bool = True,
         unknown: bool = False,
     ) -> Tensor:
-        """A new value on the map, computed from `sources` in the grad mode in force; `unknown`: from more than these."""
+        """A new value on the map, computed from `sources` in the grad mode in force; `unknown`: from others too."""
         spot = self.spot(node) if node is not None else None
         new = self.map.node(Kind.VALUE, name, place=spot)
         mode = self.mode
