@@ -103,10 +103,11 @@ def test_a_hang_is_killed_with_everything_it_started(tmp_path: Path) -> None:
         "open('child.pid', 'w').write(str(child.pid))\n"
         "def build():\n    time.sleep(600)\n"
     )
+    (tmp_path / "plain.py").write_text(MODEL)
     with Worker(Path(sys.executable), tmp_path, 100.0) as worker:
-        worker.call("hello")
+        worker.call("trace", target={"build": "plain:build"})  # torch is imported from here on
         with pytest.raises(WorkerError) as caught:
-            worker.call("trace", call_timeout_s=12, target={"build": "hang:build"})
+            worker.call("trace", call_timeout_s=6, target={"build": "hang:build"})
     assert caught.value.kind == "timeout"
     child = int((tmp_path / "child.pid").read_text())
     for _ in range(50):
