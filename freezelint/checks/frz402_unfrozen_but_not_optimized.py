@@ -13,7 +13,8 @@ from freezelint.source.edits import freeze_before
 from freezelint.source.late import came_late, missing
 from freezelint.source.left_out import LeftOut, feeds, groups_left_out, root_of, use_of
 from freezelint.source.story import Backward, GradRead, ModuleCall, OptimizerBuilt, Step, Story
-from freezelint.source.values import Instance, Optimizer, parameters_of
+from freezelint.source.values import Instance, Optimizer, Param, parameters_of
+from freezelint.source.wasted import flowing
 
 RULE = Rule(
     code="FRZ402",
@@ -51,17 +52,21 @@ def passed_through(event: Backward, story: Story) -> Iterator[Finding]:
     steps = [step for step in story.of(Step) if step.seq > event.seq and step.context.calls == event.context.calls]
     trained = [param for step in steps[:1] if isinstance(step.optimizer, Optimizer) for param in step.optimizer.params]
     for model in handed_in(story, event):
-        if (
-            trained
-            and not any(param.owner is model and param.many for param in trained)
-            and not feeds(story, event, model, trained)
-        ):
+        stepped = any(param.owner is model and param.many for param in trained)
+        if trained and not stepped and carries(story, model, trained) and not feeds(story, event, model, trained):
             message = (
                 "`{target}` is used as it is, but nothing here freezes it: this pass computes the gradients of its "
                 "weights and leaves them behind"
             )
             title = "freeze `{target}` for the time, or ask `torch.autograd.grad` for what is needed"
             yield RULE.report(event.spot, message=message, fix=title, target=model.name, subject=model.name)
+
+
+def carries(story: Story, model: Instance, trained: list[Param]) -> bool:
+    """Whether the gradient of what is trained comes through a model: from its input, or a mask set on it."""
+    own = {param.node for param in trained}
+    inputs = [t.node for call in story.of(ModuleCall) if call.module is model for t in flowing(call.args)]
+    return len(model.params) > 1 or bool(own & story.map.reached(inputs))
 
 
 def handed_in(story: Story, event: Backward) -> list[Instance]:
