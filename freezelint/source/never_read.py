@@ -42,6 +42,13 @@ def never_read(info: ClassInfo, name: str) -> bool:
     return True
 
 
+def reads(info: ClassInfo, name: str, part: str | None = None) -> int:
+    """How often the class (or a part of its text) reads `self.name` or something of it."""
+    word = re.compile(rf"\bself\.{re.escape(name)}\b(?!\s*(:[^=\n]+)?=[^=])")
+    texts = [code_of(one) for one in info.lineage()[0]] if part is None else [part]
+    return sum(len(word.findall(text)) for text in texts)
+
+
 def code_of(info: ClassInfo) -> str:
     """The text of a class without its comments and without its own docstring's words."""
     return _COMMENT.sub("", info.file.code(info.node))

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from freezelint.gradient_map import Cause, Cut, Edge, Kind
-from freezelint.source.never_read import never_read
+from freezelint.source.never_read import never_read, reads
 from freezelint.source.project import ClassInfo
 from freezelint.source.starved import enclosing_with, stepped_after
-from freezelint.source.story import AttributeSet, Backward, ModuleCall, Spot, Story
+from freezelint.source.story import AttributeSet, Backward, ModeChange, ModuleCall, Spot, Story
 from freezelint.source.values import Instance, Param, direct_children, parameters_of, submodules
 
 
@@ -179,8 +179,20 @@ def only_without_grad(story: Story) -> Iterator[tuple[Unreached, Cut]]:
         blocks = [edge.cut for edge in edges if edge.cut and edge.cut.cause in (Cause.NO_GRAD, Cause.INFERENCE_MODE)]
         if cut is None or len(blocks) < len(edges) or not isinstance(cut.place, Spot) or cut.text.startswith("@"):
             continue
-        if enclosing_with(cut.place) is not None and _returned(story, edges):
+        block = enclosing_with(cut.place)
+        if block is None or not _in_forward(story, cut.place) or not _returned(story, edges):
+            continue
+        places = {edge.cut.place for edge in edges if edge.cut}
+        if len(places) == 1 and reads(info, name) == reads(info, name, cut.place.file.code(block)):
             yield Unreached(name, event.spot, None), cut
+
+
+def _in_forward(story: Story, block: Spot) -> bool:
+    """Whether the forward pass itself goes through the block, not an evaluation beside it."""
+    return any(
+        event.mode.spot == block and any(call.name == "forward" for call in event.context.calls)
+        for event in story.of(ModeChange)
+    )
 
 
 def _layer(story: Story, value: object) -> list[Param]:
