@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from freezelint.source.statements import block
 from freezelint.source.story import Story
 from freezelint.source.targets import Target, targets
 from freezelint.source.values import UNKNOWN, Func, Instance, Value
+from freezelint.textfile import python_lines
 
 DUNDER = ("__call__", "__getitem__", "__iter__", "__next__", "__enter__", "__exit__")
 __all__ = ["Project", "SourceReport", "lint_file", "read_file"]
@@ -30,6 +32,8 @@ WORDS = (
     "requir", "no_grad", "inference_mode", "grad_enabled", "detach", "backward", "optim", "zero_grad", "checkpoint",
     "Parameter", "parameters(", ".data", ".eval", ".train(", ".item(", ".numpy(", "Variable", "freeze", "autocast",
 )  # fmt: skip
+_TOP_LEVEL = re.compile(r"(?:async )?(?:class|def) (\w+)")
+_SETS_FLAG = re.compile(r"\.requir\w*grad\w*\s*=[^=]")
 
 
 @dataclass
@@ -98,13 +102,26 @@ def read_file(file: ModuleInfo, project: Project) -> Iterator[Story]:
     yield reader.story
     seen = set(reader.seen)
     outer = reader.module_frames[file.path].env
-    for info in file.classes.values():
+    first = _urgent(file)
+    for info in sorted(file.classes.values(), key=lambda info: info.name not in first):
         methods = [method for method in info.methods.values() if method not in seen and speaks(method)]
         if methods and purse.left > 0:
             yield _class_story(file, project, info, methods, seen, outer, purse)
-    for function in file.functions.values():
+    for function in sorted(file.functions.values(), key=lambda function: function.name not in first):
         if function not in seen and speaks(function) and purse.left > 0:
             yield _function_story(file, project, function, seen, outer, purse)
+
+
+def _urgent(file: ModuleInfo) -> set[str]:
+    """The classes and functions that set a flag: they are read first, while there are steps to spend."""
+    names: set[str] = set()
+    current = ""
+    for line in python_lines(file.text) if "requir" in file.text else ():
+        if match := _TOP_LEVEL.match(line):
+            current = match[1]
+        elif _SETS_FLAG.search(line):
+            names.add(current)
+    return names
 
 
 class Purse:
