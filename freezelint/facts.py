@@ -80,6 +80,7 @@ class Facts:
     parameters: tuple[Parameter, ...] = ()
     seen: dict[tuple[str, int | None], frozenset[int]] = field(default_factory=dict)
     error: dict[str, Any] | None = None
+    dgrad_threshold: float = 0.3  # of a full backward, from which on a crossed frozen stack is worth a note
     contract: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # patterns of frozen and of trainable names
 
     def of(self, *kinds: str) -> Iterator[Fact]:

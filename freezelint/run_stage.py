@@ -33,6 +33,8 @@ class RunSettings(WantsPython, Protocol):
     @property
     def seed(self) -> int: ...
     @property
+    def dgrad_threshold(self) -> float: ...
+    @property
     def output_format(self) -> str: ...
     @property
     def output_file(self) -> Path | None: ...
@@ -67,7 +69,8 @@ def verify_targets(
                 result.notes.append(note(f"`{target['name']}` was not run: {told(error)}", at))
                 continue
             contract = (tuple(target.get("frozen", ())), tuple(target.get("trainable", ())))
-            result.facts.append(replace(facts, name=target["name"], contract=contract))
+            known = replace(facts, name=target["name"], contract=contract)
+            result.facts.append(replace(known, dgrad_threshold=settings.dgrad_threshold))
     return result
 
 
@@ -89,7 +92,7 @@ def run_script(script: str, args: Sequence[str], module: bool, settings: RunSett
         result.notes.append(note(f"`{script}` left no facts: {ended}", Location(script, 1)))
         return result
     for data in parts:
-        result.facts.append(Facts.from_json(data))
+        result.facts.append(replace(Facts.from_json(data), dgrad_threshold=settings.dgrad_threshold))
     result.notes.extend(_ending(script, result.facts[0]))
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Severity
 from freezelint.model_report import ModelReport, WhatIf, flop
 from freezelint.rule import Rule
@@ -62,3 +63,12 @@ def name_of(change: WhatIf) -> str:
     paths = [name.split(".")[:-1] for name in change.names]
     shared = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
     return ".".join(shared) or change.names[0]
+
+
+@RULE.on(Facts)
+def seen_in_run(facts: Facts) -> Iterator[Finding]:
+    for fact in facts.of("frozen_stack"):
+        if fact.numbers["crossed_share"] >= facts.dgrad_threshold:
+            message = "`{subject}` trains in front of frozen layers: backward crosses all of them for it"
+            detail = "{frozen_elements} frozen elements crossed for {trainable_elements} trainable ones"
+            yield fact.report(RULE, message, detail)

@@ -12,6 +12,7 @@ from .observed import Fact, below, fact, frozen_at, named, size
 from .places import Place
 from .source_text import call_at, lines_above, span
 from .survey import maximal, parent
+from .tape import Node, all_nodes
 
 
 def frozen(monitor: Monitor) -> Iterator[Fact]:
@@ -21,6 +22,7 @@ def frozen(monitor: Monitor) -> Iterator[Fact]:
     yield from only_eval(ledger)
     yield from random_features(ledger)
     yield from optimizer_groups(ledger)
+    yield from crossed_stack(ledger)
 
 
 def norms(ledger: Ledger) -> Iterator[Fact]:
@@ -222,3 +224,47 @@ def says_zero_lr(group: ast.Dict) -> bool:
 def tops(leaves: list[Leaf]) -> list[Any]:
     groups = maximal(leaves, {id(leaf) for leaf in leaves})
     return [groups[0][0]] if len(groups) == 1 else []
+
+
+def crossed_stack(ledger: Ledger) -> Iterator[Fact]:
+    """Frozen layers that backward crosses for the sake of a smaller trainable part in front of them."""
+    events = [event for event in ledger.backwards if event.kind == "backward" and event.steppers][:1]
+    for event in events:
+        early, crossed, every = crossing(all_nodes(event.roots))
+        frozen = [leaf for leaf in crossed if frozen_at(leaf)]
+        work = size(list(every)) + sum(leaf.numel for leaf in every if leaf.wanted)
+        if not frozen or not early or size(list(early)) >= size(frozen) or work == 0:
+            continue
+        share = (size(frozen) + 2 * sum(leaf.numel for leaf in every if leaf.wanted)) / (2 * size(list(every)))
+        yield fact(
+            "frozen_stack",
+            frozen_at(frozen[0]),
+            named(list(early), *tops(list(early))),
+            frozen_elements=size(frozen),
+            trainable_elements=size(list(early)),
+            crossed_share=size(frozen) / (2 * size(list(every))),
+            share_of_backward=share,
+        )
+
+
+def crossing(nodes: list[Node]) -> tuple[list[Leaf], list[Leaf], list[Leaf]]:
+    """Trainable leaves in front of frozen ones, the frozen ones a gradient crosses, and every leaf in use."""
+    before: dict[int, frozenset[int]] = {}
+    leaves: dict[int, Leaf] = {}
+    early: dict[int, Leaf] = {}
+    crossed: dict[int, Leaf] = {}
+    for node in sorted(nodes, key=lambda node: node.order):
+        if node.kind == "parameter" and isinstance(node.detail, Leaf):
+            leaves[id(node.detail)] = node.detail
+            before[id(node)] = frozenset((id(node.detail),)) if node.detail.wanted else frozenset()
+            continue
+        live = [source for source, cut in node.into if cut is None]
+        flowing = [before.get(id(source), frozenset()) for source in live if source.kind != "parameter"]
+        carried = frozenset().union(*flowing)
+        held = [source.detail for source, _ in node.into if source.kind == "parameter"]
+        if carried and held and not any(leaf.wanted for leaf in held):
+            crossed.update((id(leaf), leaf) for leaf in held)
+            early.update((key, leaves[key]) for key in carried)
+        own = frozenset(id(leaf) for leaf in held if leaf.wanted)
+        before[id(node)] = carried | own
+    return list(early.values()), list(crossed.values()), list(leaves.values())
