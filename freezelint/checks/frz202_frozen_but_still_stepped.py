@@ -12,9 +12,10 @@ from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
 from freezelint.source.edits import ancestors, without_argument
 from freezelint.source.histories import freezes
+from freezelint.source.idle_steps import decay, moves
 from freezelint.source.left_out import listed, names_of, root_of
 from freezelint.source.story import AttributeSet, Backward, Called, Event, Spot, Step, Story, ZeroGrad
-from freezelint.source.values import NONE, Const, Dict, Grad, Optimizer, Param, Seq, Value
+from freezelint.source.values import NONE, Const, Grad, Optimizer, Param
 
 RULE = Rule(
     code="FRZ202",
@@ -25,8 +26,6 @@ RULE = Rule(
     claim=ClaimKind.FROZEN_MOVES,
 )
 MASKED = "the gradient of {target} is zeroed here, but `{optimizer}` goes on moving it: {cause}"
-DECAY = "weight decay does not look at the gradient"
-MOMENTUM = "the momentum of earlier steps goes on"
 MASK = re.compile(r"mask|frozen|freeze|keep|zeros|== ?0|!= ?0", re.IGNORECASE)
 ZEROING = frozenset("set item,zero_,fill_,masked_fill_,index_fill_,mul_".split(","))
 
@@ -141,31 +140,6 @@ def varies(event: Event) -> bool:
 
 def counts(spot: Spot, node: cst.For) -> bool:
     return spot.file.code(node.iter).startswith(("range", "enumerate", "tqdm(range", "trange"))
-
-
-def moves(optimizer: Optimizer) -> str:
-    """Why a step with a gradient of zero moves a parameter; '' where it does not, or where that is not known."""
-    name = optimizer.external.split(".")[-1]
-    if decay(optimizer):
-        return DECAY
-    if "Adam" in name or name in ("Lion", "Adamax", "LAMB", "Lamb"):
-        return MOMENTUM
-    return MOMENTUM if name in ("SGD", "RMSprop") and given(optimizer, "momentum") else ""
-
-
-def decay(optimizer: Optimizer) -> str:
-    by_default = "AdamW" in optimizer.external and "weight_decay" not in optimizer.kwargs
-    return DECAY if given(optimizer, "weight_decay") or by_default else ""
-
-
-def given(optimizer: Optimizer, option: str) -> bool:
-    """Whether an option that is off by default was turned on."""
-    values: list[Value | None] = [optimizer.kwargs.get(option)]
-    for group in optimizer.groups:
-        values += (
-            [one.items.get(option) for one in group.items if isinstance(one, Dict)] if isinstance(group, Seq) else []
-        )
-    return any(v is not None and not (isinstance(v, Const) and not v.value) for v in values)
 
 
 @RULE.on(Facts)

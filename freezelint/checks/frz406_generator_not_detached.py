@@ -10,8 +10,9 @@ from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
 from freezelint.source.edits import Edits
+from freezelint.source.fate import fate, served
 from freezelint.source.left_out import largest_of, listed, names_of, outermost, root_of
-from freezelint.source.story import Backward, Called, GradRead, ModuleCall, Spot, Step, Story, ZeroGrad
+from freezelint.source.story import Backward, Called, GradRead, ModuleCall, Spot, Story
 from freezelint.source.values import Optimizer, Param, parameters_of, submodules
 from freezelint.source.wasted import flowing
 
@@ -24,8 +25,6 @@ RULE = Rule(
     severity=Severity.WARNING,
     claim=ClaimKind.WASTED,
 )
-WASTED = "those gradients are thrown away"
-MIXED = "those gradients are mixed into its own step"
 
 
 @RULE.on(Backward)
@@ -46,47 +45,6 @@ def settled(story: Story) -> bool:
     toggled = any("toggle" in event.name and "optimizer" in event.name for event in story.of(Called))
     known = all(one.known for one in story.optimizers) and len(story.optimizers) > 1
     return known and not toggled and not story.incomplete and not any(e.node is None for e in story.of(GradRead))
-
-
-def later(story: Story, event: Backward) -> list[Step | ZeroGrad | Backward]:
-    """What happens to gradients after a backward pass, in order; the end of a loop leads to its start."""
-    loops = {loop for loop, _ in event.context.loops}
-    again = [one for one in story.events[: event.seq] if loops & {loop for loop, _ in one.context.loops}]
-    return [
-        one
-        for one in (*story.events[event.seq + 1 :], *again)
-        if isinstance(one, (Step, ZeroGrad, Backward)) and not event.context.excludes(one.context)
-    ]
-
-
-def served(story: Story, event: Backward, optimizer: Optimizer) -> bool:
-    """Whether the gradients of this pass are stepped by `optimizer` before they are zeroed."""
-    for one in later(story, event):
-        if isinstance(one, Step) and one.optimizer is optimizer:
-            return fate(story, event, optimizer) == ""
-        if isinstance(one, ZeroGrad) and clears(one, optimizer):
-            return False
-    return False
-
-
-def fate(story: Story, event: Backward, optimizer: Optimizer) -> str:
-    """What becomes of the gradients this pass gives the parameters of `optimizer`; '' where they are used."""
-    for one in later(story, event):
-        if isinstance(one, ZeroGrad) and clears(one, optimizer):
-            return WASTED
-        if isinstance(one, Backward) and "inputs=" in one.spot.text:
-            mine = {param.node for param in optimizer.params}
-            if mine & one.reached:
-                return MIXED
-        if isinstance(one, Step) and one.optimizer is optimizer:
-            return ""
-    return ""
-
-
-def clears(event: ZeroGrad, optimizer: Optimizer) -> bool:
-    return event.target is optimizer or (
-        bool(optimizer.params) and all(any(param is known for known in event.params) for param in optimizer.params)
-    )
 
 
 def before(story: Story, event: Backward, other: Optimizer, stepped: list[Optimizer]) -> bool:
