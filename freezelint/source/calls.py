@@ -161,7 +161,12 @@ def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[st
     bind_parameters(reader, frame, func, [owner, *args] if owner is not None else list(args), kwargs)
     modes = decorator_modes(reader, func)
     reader.seen.add(info)
-    return _run(reader, frame, modes, reader.spot(node))
+    site = reader.spot(node)
+    if info.name == "__init__" and reader.calls and reader.frame.self_value is owner and info.file is not site.file:
+        made: list[Value] = []  # the constructor of a base in another file: it may not cost the story
+        reader.within_budget(reader.budget // 3, lambda: made.append(_run(reader, frame, modes, site)))
+        return made[0] if made else UNKNOWN
+    return _run(reader, frame, modes, site)
 
 
 def _run(reader: Reader, frame: Frame, modes: list[Mode], site: Spot) -> Value:
