@@ -8,6 +8,8 @@ from typing import Any
 from freezelint.findings import Location
 from freezelint.gradient_map import Cut, GradientMap, Kind, Node
 
+DGRAD_THRESHOLD = 0.3  # share of a full backward from which on crossing frozen layers is worth a word
+
 
 @dataclass(frozen=True, slots=True)
 class Bill:
@@ -103,7 +105,8 @@ class ModelReport:
     frozen: tuple[str, ...] = ()  # the contract, as patterns of names
     trainable: tuple[str, ...] = ()
     idle_filters: list[tuple[str, Location]] = field(default_factory=list)  # tests of names that no parameter passed
-    dgrad_threshold: float = 0.3
+    attribute_freezes: list[tuple[str, Location, int]] = field(default_factory=list)  # module, line, what trains on
+    dgrad_threshold: float = DGRAD_THRESHOLD
 
     @property
     def losses(self) -> list[Node]:
@@ -149,6 +152,9 @@ class ModelReport:
             whole=Bill(**data["whole"]),
             what_if=[_what_if(row) for row in data["what_if"]],
             place=_location(data["place"]),
+            attribute_freezes=[
+                (row["path"], Location(*row["place"]), row["parameters"]) for row in data["attribute_freezes"]
+            ],
             idle_filters=[(test, Location(*place)) for test, place in data["idle_filters"]],
             **{key: data[key] for key in PLAIN if key in data},
         )

@@ -115,6 +115,23 @@ def test_no_price_is_told_where_backward_ends_at_the_head(tmp_path: Path) -> Non
     assert report.present.dgrad_ops == 0
 
 
+def test_a_module_frozen_by_attribute_is_seen_to_train(tmp_path: Path) -> None:
+    report = traced(
+        tmp_path,
+        """
+        def build():
+            model = Net()
+            model.layers.requires_grad = False
+            model.head.requires_grad = False
+            model.head.requires_grad_(False)
+            return model
+        """,
+    )
+    ((finding, line),) = told(report, "FRZ101")
+    assert line == "model.layers.requires_grad = False"
+    assert "12 of its parameters keep training" in finding.message
+
+
 def test_the_contract(tmp_path: Path) -> None:
     report = traced(
         tmp_path,

@@ -8,6 +8,7 @@ import libcst as cst
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
+from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source.flags import (
     already,
@@ -83,3 +84,10 @@ def seen_in_run(facts: Facts) -> Iterator[Finding]:
             "{parameters} parameters of it kept the other value, {trained} of them got a gradient",
             severity=None if fact.numbers["parameters"] else Severity.HINT,
         )
+
+
+@RULE.on(ModelReport)
+def seen_in_trace(report: ModelReport) -> Iterator[Finding]:
+    for path, place, count in report.attribute_freezes:
+        what = f"{count} of its parameters keep training"
+        yield RULE.report(place, target=path, value=False, what=what, subject=path)

@@ -29,6 +29,7 @@ class SetupLog(TorchFunctionMode):
         self.frozen: dict[int, Line] = {}
         self.filters: dict[Line, int] = {}  # `for name, p in model.named_parameters()` -> names that it saw
         self.set_lines: set[Line] = set()
+        self.attributes: dict[int, tuple[Line, bool]] = {}  # modules given a plain attribute `requires_grad`
         self._alive: list[Any] = []
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -54,6 +55,17 @@ class SetupLog(TorchFunctionMode):
             self.made[id(parameter)] = line
             self._alive.append(parameter)
 
+    def _noting_attributes(self, original: Callable[..., None]) -> Callable[..., None]:
+        def __setattr__(module: nn.Module, name: str, value: Any) -> None:  # noqa: N807
+            original(module, name, value)
+            if name == "requires_grad" and isinstance(value, bool) and name in vars(module):
+                line = project_line()
+                if line is not None:
+                    self.attributes[id(module)] = (line, value)
+                    self._alive.append(module)
+
+        return __setattr__
+
     def _counted(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def named_parameters(module: nn.Module, *args: Any, **kwargs: Any) -> Iterator[Any]:
             line = project_line()
@@ -69,10 +81,13 @@ class SetupLog(TorchFunctionMode):
         handle = modules.register_module_parameter_registration_hook(self._note_made)
         original = nn.Module.named_parameters
         nn.Module.named_parameters = self._counted(original)  # type: ignore[method-assign]
+        set_attribute = nn.Module.__setattr__
+        nn.Module.__setattr__ = self._noting_attributes(set_attribute)  # type: ignore[method-assign]
         try:
             with self:
                 yield self
         finally:
+            nn.Module.__setattr__ = set_attribute  # type: ignore[method-assign]
             nn.Module.named_parameters = original  # type: ignore[method-assign]
             handle.remove()
 

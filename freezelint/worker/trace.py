@@ -80,12 +80,24 @@ def trace_recorded(
         "what_if": suggestions(recording, costs, model, inputs, loss),
         "map": gradient_map,
         "idle_filters": [[test, [path, line, 0, last, 0, None]] for path, line, last, test in log.idle_filters()],
+        "attribute_freezes": attribute_freezes(model, log),
         "operations": len(recording.recorder.ops),
         "notes": [*notes, *recording.notes],
         "trace_s": trace_s,
         "place": place(class_line(model)),
     }
     return report, recording
+
+
+def attribute_freezes(model: nn.Module, log: SetupLog) -> list[Json]:
+    """Modules whose `requires_grad = False` is a plain attribute that froze nothing."""
+    found = []
+    for path, module in model.named_modules():
+        line, value = log.attributes.get(id(module), (None, True))
+        training = sum(p.requires_grad for p in module.parameters())
+        if not value and training:
+            found.append({"path": path, "place": place(line), "parameters": training})
+    return found
 
 
 def parameter_places(model: nn.Module, log: SetupLog) -> dict[str, Line]:
