@@ -10,7 +10,7 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
-from freezelint.source.hidden import Hidden, hidden_in, made_in_forward
+from freezelint.source.hidden import Hidden, hidden_in, made_in_forward, params_made_in_forward
 from freezelint.source.story import AttributeSet, Spot, Story
 from freezelint.source.syntax import torch_nn
 from freezelint.source.values import Dict, Tensor
@@ -24,7 +24,7 @@ RULE = Rule(
     claim=ClaimKind.NOT_STEPPED,
 )
 TENSOR = "`{target}` is a plain tensor: `parameters()` does not know it, and no optimizer gets it"
-ANEW = "`{target}` is made anew in each forward: no optimizer ever gets its parameters"
+ANEW = "`{target}` is made anew in each forward: no optimizer ever gets it"
 
 
 @RULE.on(Story)
@@ -49,9 +49,10 @@ def kept_in_container(story: Story) -> Iterator[Finding]:
 
 @RULE.on(Story)
 def made_anew(story: Story) -> Iterator[Finding]:
-    for event in made_in_forward(story):
-        text = " ".join(event.spot.text.split())
-        yield RULE.report(event.spot, subject=text, message=ANEW, fix="make it in `__init__`", target=text, new="")
+    modules = [event.spot for event in made_in_forward(story)]
+    for spot in [*modules, *(param.spot for param in params_made_in_forward(story) if param.spot is not None)]:
+        text = " ".join(spot.text.split())
+        yield RULE.report(spot, subject=text, message=ANEW, fix="make it in `__init__`", target=text, new="")
 
 
 def _registered(event: AttributeSet, hidden: Hidden) -> tuple[tuple[tuple[Spot, str], ...], str]:

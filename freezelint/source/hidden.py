@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import libcst as cst
 
 from freezelint.gradient_map import Kind
+from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, Built, Called, GradFlag, Loaded, ModuleCall, Story
+from freezelint.source.syntax import enclosing
 from freezelint.source.values import (
     Dict,
     Instance,
@@ -182,6 +184,21 @@ def made_in_forward(story: Story) -> Iterator[Built]:
         yield event
 
 
+def params_made_in_forward(story: Story) -> Iterator[Param]:
+    """`nn.Parameter(...)` written in a forward, used there and kept nowhere."""
+    for param in story.parameters:
+        node = param.spot.node if param.spot else None
+        if param.owner is not None or param.node is None or not param.born or story.optimised(param):
+            continue
+        if param.spot is None or not isinstance(node, cst.Call) or not dotted(node.func).endswith("Parameter"):
+            continue
+        around = [above for above in enclosing(param.spot) if isinstance(above, (cst.FunctionDef, cst.ClassDef))]
+        if len(around) > 1 and isinstance(around[0], cst.FunctionDef) and isinstance(around[1], cst.ClassDef):
+            info = param.spot.file.classes.get(around[1].name.value)
+            if around[0].name.value == "forward" and info is not None and info.is_module:
+                yield param
+
+
 def _kept(module: Instance, story: Story) -> bool:
     for event in story.of(AttributeSet):
         if any(module is held for held in modules_in(event.value)):
@@ -220,4 +237,5 @@ def unregistered(story: Story) -> set[int]:
             if isinstance(value, Tensor):
                 behind = (story.of_node.get(i) for i in story.map.surely_reached([value.node]))
                 found |= {id(param) for param in behind if param is not None and param.owner is None}
+    found |= {id(param) for param in params_made_in_forward(story)}
     return found | {id(param) for event in made_in_forward(story) for param in parameters_of(event.module)}
