@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from .flow_map import MapBuilder
+from .ledger import Leaf
 from .monitor import Monitor
 from .observe_flags import flags
 from .observe_frozen import frozen
@@ -69,6 +70,9 @@ def parameters(monitor: Monitor) -> list[dict[str, Any]]:
             "moved_while_frozen": leaf.moved_frozen,
             "place": list(leaf.place) if leaf.place else None,
         }
-        for leaf in monitor.ledger.leaves.values()
-        if leaf.is_parameter and leaf.name
+        for leaf in named_leaves(monitor)
     ]
+
+
+def named_leaves(monitor: Monitor) -> list[Leaf]:
+    return [leaf for leaf in monitor.ledger.leaves.values() if leaf.is_parameter and leaf.name]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .capture import call_loss
-from .digest import digest
+from .digest import digest, named_leaves
 from .guess import example_inputs
 from .inputs import Inputs
 from .monitor import Monitor
@@ -45,6 +45,10 @@ def steps(args: Json) -> Json:
             with monitor.flow:
                 train(built, inputs, monitor, args.get("steps", 2), args.get("device", "auto"))
             facts = digest(monitor)
+            names = {id(parameter): name for name, parameter in built.model.named_parameters()}
+            rows = zip(named_leaves(monitor), facts["parameters"])
+            for leaf, row in rows:  # as the settings' patterns name them: from the model on, without its variable
+                row["name"] = names.get(id(leaf.ref()), row["name"])
             facts["facts"] = [item for item in facts["facts"] if item["kind"] != "random_frozen"]
         finally:
             patches.undo()
