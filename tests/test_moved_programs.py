@@ -1,4 +1,4 @@
-"""The same mistake in a function, a class or a script: moving a program's statements must not change what is said."""
+"""The same mistake in `main()` or in a method: moving a program's statements must not change what is said."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from pages import Block, all_pages, lint, read_blocks, told
 
 HEADS = {
-    "function": ["def run_experiment(args):"],
     "class": [
         "class Experiment:",
         "    def __init__(self, args):",
@@ -18,12 +17,11 @@ HEADS = {
         "",
         "    def run(self):",
     ],
-    "main": ["def main():"],
+    "main": ["def launch():"],
 }
 TAILS = {
-    "function": [],
     "class": ["", "", "Experiment(None).run()"],
-    "main": ["", "", 'if __name__ == "__main__":', "    main()"],
+    "main": ["", "", 'if __name__ == "__main__":', "    launch()"],
 }
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 
