@@ -71,7 +71,7 @@ def programs() -> Iterator[object]:
 
 
 @pytest.mark.parametrize("kind", list(HEADS))
-@pytest.mark.parametrize("block", programs())
+@pytest.mark.parametrize("block", list(programs()))
 def test_moving_a_program_changes_nothing(block: Block, kind: str, tmp_path: Path) -> None:
     text, marks = moved(block, kind)
     assert told(lint(text, tmp_path), marks) == marks, text
