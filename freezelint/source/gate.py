@@ -15,7 +15,7 @@ from collections import Counter
 
 # Words that make a rule speak, comments aside; the first alternative also takes the misspellings of requires_grad.
 _SPEAKS = re.compile(
-    rb"requir\w*_?g[ar]|inference_mode|grad_enabled|\.backward\(|optim\.[A-Z]|zero_grad|optimizer\w* ?=|freez|"
+    rb"re[qu]\w*_?g[ar]|inference_mode|grad_enabled|\.backward\(|optim\.[A-Z]|zero_grad|optimizer\w* ?=|freez|"
     rb"training_step|autocast\(|Variable\(|\.eval\b"
 )
 SUPPRESSIONS: tuple[bytes, ...] = (b"FRZ", b"freezelint:")
