@@ -173,7 +173,9 @@ def merge(found: Iterable[Finding], seen: Iterable[Finding]) -> list[Finding]:
     """`found` with the findings of a later witness: the same mistake is confirmed, a new one is added."""
     merged = list(found)
     for finding in seen:
-        index = next((n for n, known in enumerate(merged) if same(known, finding)), None)
+        told = [n for n, known in enumerate(merged) if same(known, finding)]
+        here = [n for n in told if merged[n].location.touches(finding.location)]
+        index = next(iter(here or told), None)
         if index is None:
             merged.append(finding)
         else:

@@ -195,7 +195,7 @@ def optimizer_groups(ledger: Ledger) -> Iterator[Fact]:
             yield fact(
                 "zero_lr", zero_at(opt.place), named(zero, *tops(zero)), parameters=len(zero), elements=size(zero)
             )
-        frozen = [leaf for leaf in opt.frozen_at_start if not leaf.wanted and leaf.reached == 0]
+        frozen = [leaf for leaf in opt.frozen_at_start if not leaf.wanted and leaf.reached == 0 and frozen_at(leaf)]
         if frozen and len(frozen) < len(opt.leaves) and opt.steps > 1:
             yield fact(
                 "frozen_in_optimizer",
