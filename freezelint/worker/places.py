@@ -22,6 +22,9 @@ _library_roots = {
 }
 
 
+_BLOCKS = ("with ", "async ", "for ", "while ", "if ", "try:", "def ", "class ", "@")
+
+
 class Places:
     """Finds and remembers places; `roots` are folders of the user's project that count even inside a library folder."""
 
@@ -106,6 +109,8 @@ class Places:
         if span is None or None in span:
             return (path, line, 0, line, 0, cell)
         first, last, start, end = span
+        if last > first and linecache.getline(code.co_filename, first).lstrip().startswith(_BLOCKS):
+            last, end = first, start  # its head stands for a block: not every line in it ran
         return (path, first, code_points(code, first, start), last, code_points(code, last, end), cell)
 
     def _span(self, code: CodeType, offset: int) -> Any:
