@@ -13,7 +13,7 @@ from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.flow import Loss
 from freezelint.gradient_map import Cause, GradientMap
 from freezelint.rule import Rule, locate
-from freezelint.source.loss_terms import losses, lost_names, runs_alone, without_grad_mode
+from freezelint.source.loss_terms import losses, lost_names, never_trains, runs_alone, without_grad_mode
 from freezelint.source.story import Story
 from freezelint.source.undo_block import undone
 from freezelint.source.unreached import only_without_grad
@@ -47,7 +47,7 @@ def check_own_layers(story: Story) -> Iterator[Finding]:
     for place, names in told.items():
         lost = " and ".join(f"`{name}`" for name in names)
         yield RULE.report(
-            place, block=place.text, lost=lost, effect="it never trains", subject=names[0], edits=undone(place)
+            place, block=place.text, lost=lost, effect=never_trains(lost), subject=names[0], edits=undone(place)
         )
 
 
@@ -56,7 +56,7 @@ def _report(row: Loss, subject: Any) -> Finding:
     assert place is not None
     inside = scope is not None and _inside(row)
     lost = lost_names(row, subject)
-    effect = "the term is a constant for it" if row.term else "it never trains"
+    effect = "the term is a constant for it" if row.term else never_trains(lost)
     at = scope if inside and scope is not None else place
     other = (place, f"under `{row.cut.text}`") if inside else (scope, "the gradient is lost here")
     return RULE.report(

@@ -38,7 +38,7 @@ def _report(row: Loss, others: list[Loss], subject: Any) -> Finding:
         place,
         text=row.cut.text if row.cut.text.startswith("`") else f"`{row.cut.text}`",
         lost=lost,
-        effect=effect_of(row),
+        effect=effect_of(row, lost),
         subject=lost.replace("`", ""),
         related=tuple((other.cut.place, "and here") for other in others if other.cut.place is not None),
         edits=without_call(place),

@@ -34,7 +34,7 @@ def check(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
             text=row.cut.text if row.cut.text.startswith("`") else f"`{row.cut.text}`",
             what=CAUSES[row.cut.cause],
             lost=lost,
-            effect=effect_of(row),
+            effect=effect_of(row, lost),
             subject=lost.replace("`", ""),
             related=tuple((other.cut.place, "and here") for other in others if other.cut.place is not None),
         )

@@ -103,9 +103,13 @@ def _tops_cut(map_: GradientMap, loss: int) -> list[Cut]:
     return cuts if len(cuts) == len(edges) else []
 
 
-def effect_of(row: Loss) -> str:
-    """What the author will see of it."""
-    return "the term of the loss is a constant" if row.term else "it never trains"
+def effect_of(row: Loss, lost: str) -> str:
+    """What the author will see of it; `lost` names what gets no gradient."""
+    return "the term of the loss is a constant" if row.term else never_trains(lost)
+
+
+def never_trains(lost: str) -> str:
+    return "they never train" if " and " in lost else "it never trains"
 
 
 def at_first_cut(rows: Iterable[Loss]) -> Iterator[tuple[Loss, list[Loss]]]:
