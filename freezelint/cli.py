@@ -72,7 +72,7 @@ Trace = Annotated[Flag, option("Build and trace the project's models (imports it
 Verify = Annotated[Flag, option("Settle the findings by a few real steps (runs its code).", "--verify/--no-verify")]
 ShowRefuted = Annotated[Flag, option("Keep what a run refuted in the report.", "--show-refuted")]
 Python = Annotated[Path | None, option("The project's interpreter, for --trace and --verify.", "--python")]
-Steps = Annotated[int | None, option("Optimizer steps of a run (default 2).", "--steps", min=1, max=20)]
+Steps = Annotated[int | None, option("Optimizer steps of a run (2; cheap ones go on).", "--steps", min=1, max=20)]
 Timeout = Annotated[float | None, option("Seconds for one model or run (default 120).", "--timeout", min=0.1)]
 Device = Annotated[str | None, option("auto, cpu, cuda or cuda:N.", "--device", metavar="DEVICE")]
 Seed = Annotated[int | None, option("Random seed of a run (default 0).", "--seed")]

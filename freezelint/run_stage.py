@@ -19,6 +19,7 @@ from freezelint.findings import Finding, Location, Severity
 from freezelint.graph_stage import target_json, told
 
 CODE = "FRZ004"
+DEFAULT_STEPS = 2  # of a script that asks for no other number: cheap steps go on until what is rare has shown
 GRACE_S = 20.0  # after the soft limit: to come to a stop and leave the facts
 Progress = Callable[[str], None]
 
@@ -85,6 +86,7 @@ def run_script(script: str, args: Sequence[str], module: bool, settings: RunSett
     with tempfile.TemporaryDirectory(prefix="freezelint-") as folder:
         facts = Path(folder) / "facts.json"
         command = [str(python), str(WORKER), "script", "--facts", str(facts), "--steps", str(settings.steps)]
+        command += ["--settle"] if settings.steps == DEFAULT_STEPS else []
         command += ["--timeout", str(settings.timeout_s), *(["--module"] if module else []), script, *args]
         ended = _run(command, settings)
         parts = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(Path(folder).glob("facts*.json"))]

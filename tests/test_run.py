@@ -157,7 +157,7 @@ def test_what_the_script_did_is_told_with_its_lines(ended: dict[str, Ended]) -> 
 def test_an_endless_loop_is_stopped_cleanly(ended: dict[str, Ended]) -> None:
     stopped = ended["endless"]
     assert stopped.facts is not None
-    assert (stopped.code, stopped.facts["stopped"]) == (0, "steps")
+    assert (stopped.code, stopped.facts["stopped"], stopped.facts["steps"]) == (0, "steps", 20)
     assert stopped.stdout == "cleaned up\n"
     assert stopped.stderr == ""
 

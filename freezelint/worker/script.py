@@ -78,7 +78,8 @@ class Session:
             return False
         if self.monitor.steps < wanted:
             return False
-        return self.monitor.steps >= MOST_STEPS or time.thread_time() - self.first_step > SETTLE_S
+        settled = self.monitor.steps >= MOST_STEPS or time.thread_time() - self.first_step > SETTLE_S
+        return settled or not self.options.settle
 
     def stop(self, why: str) -> None:
         self.stopped = why
@@ -145,6 +146,7 @@ def launch(options: argparse.Namespace) -> None:
 
     asked = run.get_args_parser().parse_args(options.args)
     ours = ["script", "--facts", options.facts, "--steps", str(options.steps), "--timeout", str(options.timeout)]
+    ours += ["--settle"] if options.settle else []
     ours += ["--module"] if asked.module else []
     asked.training_script_args = [*ours, asked.training_script, *asked.training_script_args]
     asked.training_script, asked.module = str(Path(__file__).with_name("__main__.py")), False
@@ -156,6 +158,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="freezelint run", add_help=False)
     parser.add_argument("--facts", required=True)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--settle", action="store_true", help="go on while steps are cheap")
     parser.add_argument("--timeout", type=float, default=120.0)
     parser.add_argument("--module", action="store_true")
     parser.add_argument("script")
