@@ -7,7 +7,7 @@ Answer: yes, all of it. Autograd goes back to the first parameter that needs a g
 from __future__ import annotations
 
 import torch
-from networks import AutoEncoder, ResNet
+from networks import AutoEncoder, ResNet, pretrained_resnet
 from torch import Tensor, nn
 
 
@@ -25,7 +25,7 @@ class CleanedClassifier(nn.Module):
 
 
 def build() -> tuple[CleanedClassifier, torch.optim.Optimizer]:
-    backbone = ResNet(channels=3, width=16, stages=3)
+    backbone = pretrained_resnet(channels=3, width=16, stages=3)
     backbone.requires_grad_(False).eval()
     model = CleanedClassifier(AutoEncoder(channels=3, hidden=16), backbone, classes=10)
     optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-3)

@@ -7,7 +7,7 @@ Answer: `module.requires_grad = False` sets an attribute that nothing reads. Eve
 from __future__ import annotations
 
 import torch
-from networks import ResNet
+from networks import ResNet, pretrained_resnet
 from torch import Tensor, nn
 
 
@@ -22,7 +22,7 @@ class Classifier(nn.Module):
 
 
 def build() -> tuple[Classifier, torch.optim.Optimizer]:
-    model = Classifier(ResNet(channels=3, width=16, stages=2), classes=10)
+    model = Classifier(pretrained_resnet(channels=3, width=16, stages=2), classes=10)
     model.backbone.requires_grad = False
     return model, torch.optim.AdamW(model.parameters(), lr=1e-3)
 

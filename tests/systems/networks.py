@@ -97,3 +97,15 @@ def small_roberta() -> Roberta:
 
 def roberta_base() -> Roberta:
     return Roberta(vocabulary=50265, width=768, heads=12, layers=12, length=514, classes=2)
+
+
+def pretrained_resnet(channels: int, width: int, stages: int) -> ResNet:
+    """A ResNet with the weights of a checkpoint; drawn from a seed of its own here, so that nothing is downloaded."""
+    network = ResNet(channels, width, stages)
+    generator = torch.Generator().manual_seed(18)
+    state = network.state_dict()
+    drawn = {
+        name: torch.randn(value.shape, generator=generator) / 8 for name, value in state.items() if value.ndim == 4
+    }
+    network.load_state_dict({**state, **drawn})
+    return network

@@ -7,7 +7,7 @@ Answer: `no_grad` does not freeze the ResNet, it cuts the gradient on its way th
 from __future__ import annotations
 
 import torch
-from networks import AutoEncoder, ResNet
+from networks import AutoEncoder, ResNet, pretrained_resnet
 from torch import Tensor, nn
 
 
@@ -28,7 +28,7 @@ class StarvedClassifier(nn.Module):
 
 
 def build() -> tuple[StarvedClassifier, torch.optim.Optimizer]:
-    backbone = ResNet(channels=3, width=16, stages=3).eval()
+    backbone = pretrained_resnet(channels=3, width=16, stages=3).eval()
     model = StarvedClassifier(AutoEncoder(channels=3, hidden=16), backbone, classes=10)
     return model, torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-3)
 

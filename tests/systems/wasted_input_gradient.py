@@ -8,12 +8,12 @@ nobody reads; without the flag it ends at the head.
 from __future__ import annotations
 
 import torch
-from networks import ResNet
+from networks import pretrained_resnet
 from torch import Tensor, nn
 
 
 def build() -> tuple[nn.Sequential, torch.optim.Optimizer]:
-    backbone = ResNet(channels=3, width=16, stages=3).requires_grad_(False).eval()
+    backbone = pretrained_resnet(channels=3, width=16, stages=3).requires_grad_(False).eval()
     head = nn.Linear(backbone.features, 10)
     return nn.Sequential(backbone, head), torch.optim.AdamW(head.parameters(), lr=1e-3)
 
