@@ -1,4 +1,4 @@
-"""The same mistake in `main()` or in a method: moving a program's statements must not change what is said."""
+"""The same mistake in `main()`, in a method, in a function that nothing calls: what is said must not change."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ HEADS = {
         "    def run(self):",
     ],
     "main": ["def launch():"],
+    "uncalled": ["def launch():"],
 }
 TAILS = {
     "class": ["", "", "Experiment(None).run()"],
+    "uncalled": [],
     "main": ["", "", 'if __name__ == "__main__":', "    launch()"],
 }
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)

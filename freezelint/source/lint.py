@@ -103,13 +103,35 @@ def read_file(file: ModuleInfo, project: Project) -> Iterator[Story]:
     seen = set(reader.seen)
     outer = reader.module_frames[file.path].env
     first = _urgent(file)
+    functions = sorted(file.functions.values(), key=lambda function: function.name not in first)
+    for function in _trainers(file, functions):  # before the classes they build: there the arguments are known
+        if function not in seen and purse.left > 0:
+            yield _function_story(file, project, function, seen, outer, purse)
     for info in sorted(file.classes.values(), key=lambda info: info.name not in first):
         methods = [method for method in info.methods.values() if method not in seen and speaks(method)]
         if methods and purse.left > 0:
             yield _class_story(file, project, info, methods, seen, outer, purse)
-    for function in sorted(file.functions.values(), key=lambda function: function.name not in first):
+    for function in functions:
         if function not in seen and speaks(function) and purse.left > 0:
             yield _function_story(file, project, function, seen, outer, purse)
+
+
+def _trainers(file: ModuleInfo, functions: list[FunctionInfo]) -> list[FunctionInfo]:
+    """The functions that train, themselves or through a class of the file that does."""
+    training_ones = (
+        f"{info.name}("
+        for info in file.classes.values()
+        if any(name == "training_step" or "backward(" in file.body_text(name) for name in info.methods)
+    )
+    direct = [function.name for function in functions if "backward(" in file.body_text(function.name)]
+    words = ["backward(", *training_ones, *(f"{name}(" for name in direct)]
+    found = [function for function in functions if any(word in file.body_text(function.name) for word in words)]
+    called = {
+        function.name
+        for function in found
+        if any(f"{function.name}(" in file.body_text(other.name) for other in found if other is not function)
+    }
+    return sorted(found, key=lambda function: function.name in called)  # callers first
 
 
 def _urgent(file: ModuleInfo) -> set[str]:
