@@ -13,25 +13,19 @@ from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode, _pop_mode_temporarily
 
 from .ledger import Opt
+from .module_patches import ModulePatches
 from .monitor import Monitor, near_miss
 
 _listening: list[Monitor] = []  # optimizer classes are hooked once and for all: who listens now
 _GRAD_MODE_FILE = "grad_mode.py"
 
 
-class Patches:
+class Patches(ModulePatches):
     """Attributes replaced while the monitor listens; `undo` restores every one of them."""
 
     def __init__(self, monitor: Monitor) -> None:
+        super().__init__()
         self.monitor = monitor
-        self.originals: list[tuple[Any, str, Any, bool]] = []
-
-    def put(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        held = name in vars(owner)
-        raw = vars(owner).get(name, None) if isinstance(owner, type) else getattr(owner, name)
-        current = getattr(owner, name)
-        self.originals.append((owner, name, raw, held))
-        setattr(owner, name, make(current))
 
     def undo(self) -> None:
         for owner, name, raw, held in reversed(self.originals):
@@ -47,7 +41,9 @@ class Patches:
         _listening.append(self.monitor)
         self.optimizers()
         self.modules()
+        self.module_helpers()
         self.autograd()
+        self.leaves()
         self.compilers()
         self.grad_modes()
         self.attributes()
@@ -107,99 +103,6 @@ class Patches:
         self.put(base, "profile_hook_step", hooking)
         self.put(base, "zero_grad", zero)
 
-    # -- modules ---------------------------------------------------------------------------------------------------
-
-    def modules(self) -> None:
-        monitor = self.monitor
-
-        def init(original: Any) -> Any:
-            @functools.wraps(original)
-            def init_and_tell(self: Any, *args: Any, **kwargs: Any) -> None:
-                monitor.safely(monitor.built, self)
-                original(self, *args, **kwargs)
-
-            return init_and_tell
-
-        def call(original: Any) -> Any:
-            @functools.wraps(original)
-            def call_and_tell(self: Any, *args: Any, **kwargs: Any) -> Any:
-                if monitor.flow.quiet:
-                    return original(self, *args, **kwargs)
-                entry = monitor.safely(monitor.forward_started, self)
-                try:
-                    return original(self, *args, **kwargs)
-                finally:
-                    monitor.safely(monitor.forward_ended, entry)
-
-            return call_and_tell
-
-        def train(original: Any) -> Any:
-            @functools.wraps(original)
-            def train(self: Any, mode: bool = True) -> Any:
-                monitor.safely(monitor.mode_set, self, mode)
-                try:
-                    return original(self, mode)
-                finally:
-                    monitor.mode_depth -= 1
-
-            return train
-
-        def register(original: Any) -> Any:
-            @functools.wraps(original)
-            def wrapper(self: Any, name: str, value: Any) -> Any:
-                result = original(self, name, value)
-                monitor.safely(monitor.registered, self, name, value)
-                return result
-
-            return wrapper
-
-        def zero(original: Any) -> Any:
-            @functools.wraps(original)
-            def zero_grad(self: Any, *args: Any, **kwargs: Any) -> Any:
-                with monitor.zeroing(self.parameters()):
-                    return original(self, *args, **kwargs)
-
-            return zero_grad
-
-        def clip(original: Any) -> Any:
-            @functools.wraps(original)
-            def wrapper(parameters: Any, *args: Any, **kwargs: Any) -> Any:
-                monitor.safely(monitor.iterator_given, parameters, "clipping", monitor.places.here())
-                monitor.flow.quiet += 1
-                try:
-                    return original(parameters, *args, **kwargs)
-                finally:
-                    monitor.flow.quiet -= 1
-                    monitor.safely(monitor.iterator_taken, parameters, monitor.places.here())
-
-            return wrapper
-
-        def pretrained(original: Any) -> Any:
-            function = original.__func__
-
-            @functools.wraps(function)
-            def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
-                result = function(cls, *args, **kwargs)
-                monitor.event("from_pretrained", monitor.places.here(), name=cls.__name__)
-                monitor.safely(monitor.loaded, result.weight, "from_pretrained")
-                if kwargs.get("freeze", True):
-                    monitor.safely(monitor.frozen, result.weight)
-                return result
-
-            return classmethod(from_pretrained)
-
-        self.put(nn.Module, "__init__", init)
-        self.put(nn.Module, "__call__", call)
-        self.put(nn.Module, "train", train)
-        self.put(nn.Module, "register_parameter", register)
-        self.put(nn.Module, "add_module", register)
-        self.put(nn.Module, "zero_grad", zero)
-        for name in ("parameters", "named_parameters"):
-            self.put(nn.Module, name, monitor.drains.wrap)
-        for name in ("clip_grad_norm_", "clip_grad_value_"):
-            self.put(torch.nn.utils, name, clip)
-        self.put(nn.Embedding, "from_pretrained", pretrained)
-
     # -- autograd --------------------------------------------------------------------------------------------------
 
     def autograd(self) -> None:
@@ -229,6 +132,13 @@ class Patches:
                 )
 
             return grad
+
+        self.put(torch.autograd, "backward", backward)
+        self.put(torch.autograd, "grad", grad)
+
+    def leaves(self) -> None:
+        """Tensors that come from elsewhere than an operation of torch: custom functions, Variables, numpy arrays."""
+        monitor = self.monitor
 
         def apply(original: Any) -> Any:
             function = vars(torch.autograd.Function)["apply"].__func__
@@ -261,8 +171,6 @@ class Patches:
             return wrapper
 
         self.put(torch, "from_numpy", from_numpy)
-        self.put(torch.autograd, "backward", backward)
-        self.put(torch.autograd, "grad", grad)
         self.put(torch.autograd.Function, "apply", apply)
         self.put(torch.autograd.Variable, "__new__", variable)
 
