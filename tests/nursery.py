@@ -91,7 +91,9 @@ def alone(order: dict[str, Any], script: Any) -> None:
     code: Any = 0
     try:
         if order["watch"]:
-            script.main(["--facts", f"{order['at']}.json", "--steps", str(order["steps"]), order["script"], "--flag"])
+            settle = ["--settle"] if order["steps"] == 2 else []  # as the command line does
+            options = ["--facts", f"{order['at']}.json", "--steps", str(order["steps"]), *settle]
+            script.main([*options, order["script"], "--flag"])
         else:
             sys.argv = [order["script"], "--flag"]
             runpy.run_path(order["script"], run_name="__main__")
