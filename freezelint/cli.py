@@ -1,5 +1,8 @@
 """The command line. Nothing heavy is imported before a command needs it."""
 
+import inspect
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,13 +11,39 @@ import typer.core
 
 from freezelint import __version__
 
+FORMATS = "full concise json json-lines sarif github gitlab junit html".split()
+
 
 class DefaultGroup(typer.core.TyperGroup):
     """Without a subcommand, `check` is meant."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {*self.commands, "-h", "--help", "-V", "--version", "--install-completion", "--show-completion"}
-        return super().parse_args(ctx, args if args and args[0] in own else ["check", *args])
+        completing = ctx.resilient_parsing and not args
+        return super().parse_args(ctx, args if completing or (args and args[0] in own) else ["check", *args])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands, and what `check` takes."""
+        check = self.commands["check"]
+        with check.make_context("check", [], parent=ctx, resilient_parsing=True) as inner:
+            return [*super().shell_complete(ctx, incomplete), *check.shell_complete(inner, incomplete)]
+
+
+class OneScreen(typer.core.TyperCommand):
+    """Arguments and options in one list, one line each wherever it fits."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        rows = [row for param in self.get_params(ctx) if (row := param.get_help_record(ctx))]
+        with formatter.section("Options"):
+            formatter.write_dl([(_short(names), _without_range(text)) for names, text in rows], col_max=40)
+
+
+def _short(names: str) -> str:
+    return re.sub(r"--(\S+) / --no-\1", r"--[no-]\1", names)
+
+
+def _without_range(text: str) -> str:
+    return re.sub(r"  \[[^\]]*x[<>=][^\]]*\]$|  \[x[<>=][^\]]*\]$", "", text)
 
 
 app = typer.Typer(
@@ -26,56 +55,107 @@ app = typer.Typer(
     "Without a command, `check` is run: `freezelint src/ --trace --verify`.",
 )
 
-Paths = Annotated[list[str] | None, typer.Argument(help="Files and folders; `-` reads standard input. [default: .]")]
-Codes = list[str] | None
-Flag = bool | None
+
+def complete_codes(incomplete: str) -> list[str]:
+    """Rule codes behind the last comma."""
+    from freezelint import book
+
+    done, comma, _ = incomplete.rpartition(",")
+    return [found for code in book.codes() if (found := f"{done}{comma}{code}").startswith(incomplete.upper())]
+
+
+def complete_format(incomplete: str) -> list[str]:
+    return [name for name in FORMATS if name.startswith(incomplete)]
 
 
 def option(help_text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=help_text, show_default=False, **more)
 
 
-Select = Annotated[Codes, option("Rules to turn on, by code or prefix, comma-separated.", metavar="CODES")]
-Ignore = Annotated[Codes, option("Rules to turn off.", metavar="CODES")]
-ExtendSelect = Annotated[Codes, option("Rules to turn on beside the selected ones.", metavar="CODES")]
-PerFile = Annotated[Codes, option("PATTERN:CODES pairs to turn off per file.", metavar="PAIRS")]
-Exclude = Annotated[Codes, option("Patterns of files to leave out.", metavar="PATTERNS")]
-ExtendExclude = Annotated[Codes, option("Patterns to leave out beside the default ones.", metavar="PATTERNS")]
-ForceExclude = Annotated[Flag, option("Leave out also what is named on the command line.", "--force-exclude")]
-Gitignore = Annotated[
-    Flag, option("Whether .gitignore files are respected.", "--respect-gitignore/--no-respect-gitignore")
-]
-Preview = Annotated[Flag, option("Rules in preview too.", "--preview/--no-preview")]
-FixFlag = Annotated[Flag, option("Apply safe fixes.", "--fix/--no-fix")]
-Unsafe = Annotated[Flag, option("With --fix or --diff: likely fixes too.", "--unsafe-fixes/--no-unsafe-fixes")]
-Diff = Annotated[Flag, option("Print the fixes as a diff, write nothing.", "--diff")]
-Format = Annotated[
-    str | None,
-    option("full, concise, json, json-lines, sarif, github, gitlab, junit, html.", "--output-format", metavar="FORMAT"),
-]
-OutputFile = Annotated[Path | None, option("Write the report there.", "--output-file", "-o")]
-Statistics = Annotated[Flag, option("Count the findings of each rule.", "--statistics")]
-ShowFiles = Annotated[bool, option("List the files that would be checked.", "--show-files")]
-ShowSettings = Annotated[bool, option("Print the settings in use.", "--show-settings")]
-StdinName = Annotated[str | None, option("Name of the file on standard input.", "--stdin-filename", metavar="PATH")]
-ExitZero = Annotated[Flag, option("Exit with 0 whatever is found.", "--exit-zero", "-e")]
-Watch = Annotated[bool, option("Check again whenever a file changes.", "--watch", "-w")]
-AddNoqa = Annotated[bool, option("Write `# noqa: CODE` behind every finding.", "--add-noqa")]
-NoCache = Annotated[bool, option("Read everything anew.", "--no-cache", "-n")]
-CacheDir = Annotated[Path | None, option("Folder of the cache.", "--cache-dir")]
-Isolated = Annotated[bool, option("Ignore every settings file.", "--isolated")]
-Config = Annotated[Codes, option("A settings file, or KEY=VALUE in TOML; repeatable.", "--config", metavar="CONFIG")]
-Baseline = Annotated[Path | None, option("Hide the findings recorded in this file.", "--baseline", metavar="FILE")]
-UpdateBaseline = Annotated[bool, option("Record the present findings in the baseline file.", "--update-baseline")]
-Quiet = Annotated[bool, option("No progress, no sum-up.", "--quiet", "-q")]
-Trace = Annotated[Flag, option("Build and trace the project's models (imports its code).", "--trace/--no-trace")]
-Verify = Annotated[Flag, option("Settle the findings by a few real steps (runs its code).", "--verify/--no-verify")]
-ShowRefuted = Annotated[Flag, option("Keep what a run refuted in the report.", "--show-refuted")]
-Python = Annotated[Path | None, option("The project's interpreter, for --trace and --verify.", "--python")]
-Steps = Annotated[int | None, option("Optimizer steps of a run (2; cheap ones go on).", "--steps", min=1, max=20)]
-Timeout = Annotated[float | None, option("Seconds for one model or run (default 120).", "--timeout", min=0.1)]
-Device = Annotated[str | None, option("auto, cpu, cuda or cuda:N.", "--device", metavar="DEVICE")]
-Seed = Annotated[int | None, option("Random seed of a run (default 0).", "--seed")]
+def codes(help_text: str) -> Any:
+    return option(help_text, metavar="CODES", autocompletion=complete_codes)
+
+
+def flag(help_text: str, *names: str) -> Any:
+    """On, off, or as the settings say."""
+    return Annotated[bool | None, option(help_text, *names)]
+
+
+def switch(help_text: str, *names: str) -> Any:
+    return Annotated[bool, option(help_text, *names)]
+
+
+Codes = list[str] | None
+
+# Every option that more than one command may take, once; the order is that of `--help`.
+OPTIONS: dict[str, Any] = {
+    "select": Annotated[Codes, codes("Rules to turn on, by code or prefix.")],
+    "ignore": Annotated[Codes, codes("Rules to turn off.")],
+    "extend_select": Annotated[Codes, codes("Rules to turn on beside the selected ones.")],
+    "per_file_ignores": Annotated[Codes, option("GLOB:CODE pairs to turn off by file.", metavar="PAIRS")],
+    "preview": flag("Rules in preview too.", "--preview/--no-preview"),
+    "fix": flag("Apply safe fixes.", "--fix/--no-fix"),
+    "unsafe_fixes": flag("With --fix or --diff: likely fixes too.", "--unsafe-fixes/--no-unsafe-fixes"),
+    "diff": flag("Print the fixes as a diff, write nothing.", "--diff"),
+    "trace": flag("Trace the project's models (imports its code).", "--trace/--no-trace"),
+    "verify": flag("Settle findings by real steps (runs its code).", "--verify/--no-verify"),
+    "show_refuted": flag("Keep what a run refuted in the report.", "--show-refuted"),
+    "python": Annotated[Path | None, option("The project's interpreter.", "--python", metavar="FILE")],
+    "steps": Annotated[int | None, option("Steps of a run (2; cheap ones go on).", min=1, max=20, metavar="1..20")],
+    "timeout": Annotated[float | None, option("For one model or run (default 120).", min=0.1, metavar="SECONDS")],
+    "device": Annotated[str | None, option("auto, cpu, cuda or cuda:N.", "--device", metavar="DEVICE")],
+    "seed": Annotated[int | None, option("Random seed of a run (default 0).", "--seed", metavar="N")],
+    "output_format": Annotated[
+        str | None, option(f"{', '.join(FORMATS)}.", metavar="FORMAT", autocompletion=complete_format)
+    ],
+    "output_file": Annotated[Path | None, option("Write the report there.", "--output-file", "-o", metavar="FILE")],
+    "statistics": flag("Count the findings of each rule.", "--statistics"),
+    "show_files": switch("List the files that would be checked.", "--show-files"),
+    "show_settings": switch("Print the settings in use.", "--show-settings"),
+    "stdin_filename": Annotated[str | None, option("Name of the file on standard input.", metavar="FILE")],
+    "exclude": Annotated[Codes, option("Files to leave out.", metavar="GLOBS")],
+    "extend_exclude": Annotated[Codes, option("Files to leave out beside the default ones.", metavar="GLOBS")],
+    "force_exclude": flag("Leave out also what is named here.", "--force-exclude"),
+    "respect_gitignore": flag("Leave out what git ignores.", "--respect-gitignore/--no-respect-gitignore"),
+    "add_noqa": switch("Write `# noqa: CODE` behind every finding.", "--add-noqa"),
+    "baseline": Annotated[Path | None, option("Hide the findings recorded there.", "--baseline", metavar="FILE")],
+    "update_baseline": switch("Record today's findings in the baseline.", "--update-baseline"),
+    "config": Annotated[Codes, option("A settings file, or KEY=VALUE; repeatable.", metavar="CONFIG")],
+    "isolated": switch("Ignore every settings file.", "--isolated"),
+    "no_cache": switch("Read everything anew.", "--no-cache", "-n"),
+    "cache_dir": Annotated[Path | None, option("Folder of the cache.", "--cache-dir", metavar="FOLDER")],
+    "watch": switch("Check again whenever a file changes.", "--watch", "-w"),
+    "exit_zero": flag("Exit with 0 whatever is found.", "--exit-zero", "-e"),
+    "quiet": switch("No progress, no sum-up.", "--quiet", "-q"),
+}
+OF_TRACE = "python timeout device output_format output_file config isolated exit_zero quiet"
+OF_RUN = (
+    "select ignore extend_select preview show_refuted python steps timeout device seed output_format output_file "
+    "statistics config isolated no_cache exit_zero quiet"
+)
+
+
+def takes(names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Puts shared options in the place of a command's `**options`."""
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command).parameters.values())[:-1]
+        shared = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=_default(OPTIONS[name]), annotation=OPTIONS[name]
+            )
+            for name in names.split()
+        ]
+        parameters = [*own, *shared]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return give
+
+
+def _default(annotation: Any) -> Any:
+    return False if annotation.__origin__ is bool else None
 
 
 def finish(name: str, options: dict[str, Any]) -> None:
@@ -100,108 +180,55 @@ def root(
     """The options that belong to no command."""
 
 
-@app.command()
+@app.command(cls=OneScreen)
+@takes(" ".join(OPTIONS))
 def check(
-    paths: Paths = None,
-    select: Select = None,
-    ignore: Ignore = None,
-    extend_select: ExtendSelect = None,
-    per_file_ignores: PerFile = None,
-    preview: Preview = None,
-    fix: FixFlag = None,
-    unsafe_fixes: Unsafe = None,
-    diff: Diff = None,
-    trace: Trace = None,
-    verify: Verify = None,
-    show_refuted: ShowRefuted = None,
-    python: Python = None,
-    steps: Steps = None,
-    timeout: Timeout = None,
-    device: Device = None,
-    seed: Seed = None,
-    output_format: Format = None,
-    output_file: OutputFile = None,
-    statistics: Statistics = None,
-    show_files: ShowFiles = False,
-    show_settings: ShowSettings = False,
-    stdin_filename: StdinName = None,
-    exclude: Exclude = None,
-    extend_exclude: ExtendExclude = None,
-    force_exclude: ForceExclude = None,
-    respect_gitignore: Gitignore = None,
-    add_noqa: AddNoqa = False,
-    baseline: Baseline = None,
-    update_baseline: UpdateBaseline = False,
-    config: Config = None,
-    isolated: Isolated = False,
-    no_cache: NoCache = False,
-    cache_dir: CacheDir = None,
-    watch: Watch = False,
-    exit_zero: ExitZero = None,
-    quiet: Quiet = False,
+    paths: Annotated[list[str] | None, typer.Argument(help="Files and folders (default: .); `-` is stdin.")] = None,
+    **options: Any,
 ) -> None:
-    """Check files and folders for freezing mistakes (the default command)."""
-    finish("check", dict(locals()))
+    """Check files and folders for mistakes (the default command)."""
+    finish("check", {"paths": paths, **options})
 
 
-@app.command()
-def trace(
-    targets: Annotated[list[str], typer.Argument(help="Models as pkg.mod:callable.")],
-    python: Python = None,
-    timeout: Timeout = None,
-    device: Device = None,
-    output_format: Format = None,
-    output_file: OutputFile = None,
-    config: Config = None,
-    isolated: Isolated = False,
-    exit_zero: ExitZero = None,
-    quiet: Quiet = False,
-) -> None:
-    """Build a model on fake tensors and show what backward reaches and costs."""
-    finish("trace", dict(locals()))
+@app.command(cls=OneScreen)
+@takes(OF_TRACE)
+def trace(targets: Annotated[list[str], typer.Argument(help="Models as pkg.mod:callable.")], **options: Any) -> None:
+    """Show what the backward pass of a model reaches and costs."""
+    finish("trace", {"targets": targets, **options})
 
 
-@app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})
+@app.command(cls=OneScreen, context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})
+@takes(OF_RUN)
 def run(
     script: Annotated[str | None, typer.Argument(help="The training script.", show_default=False)] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments.", metavar="ARGS")] = None,
-    module: Annotated[str | None, option("Run a module instead, as `python -m` does.", "-m", "--module")] = None,
-    select: Select = None,
-    ignore: Ignore = None,
-    extend_select: ExtendSelect = None,
-    preview: Preview = None,
-    show_refuted: ShowRefuted = None,
-    python: Python = None,
-    steps: Steps = None,
-    timeout: Timeout = None,
-    device: Device = None,
-    seed: Seed = None,
-    output_format: Format = None,
-    output_file: OutputFile = None,
-    statistics: Statistics = None,
-    config: Config = None,
-    isolated: Isolated = False,
-    no_cache: NoCache = False,
-    exit_zero: ExitZero = None,
-    quiet: Quiet = False,
+    module: Annotated[
+        str | None, option("Run a module, as `python -m` does.", "-m", "--module", metavar="NAME")
+    ] = None,
+    **options: Any,
 ) -> None:
-    """Watch the first steps of an unmodified training script: `freezelint run train.py -- --epochs 1`."""
-    finish("run", dict(locals()))
+    """Watch the first steps of an unmodified training script.
+
+    `freezelint run train.py -- --epochs 1`
+    """
+    finish("run", {"script": script, "arguments": arguments, "module": module, **options})
 
 
-@app.command()
+@app.command(cls=OneScreen)
 def rule(
-    code: Annotated[str | None, typer.Argument(help="For instance FRZ101.", show_default=False)] = None,
+    code: Annotated[
+        str | None, typer.Argument(help="For instance FRZ101.", show_default=False, autocompletion=complete_codes)
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="A table of every rule.")] = False,
     output_format: Annotated[str, typer.Option(help="text or json.", metavar="FORMAT")] = "text",
 ) -> None:
     """Print a rule's page, or a table of all rules."""
-    finish("rule", dict(locals()))
+    finish("rule", {"code": code, "everything": everything, "output_format": output_format})
 
 
 @app.command()
 def server() -> None:
-    """Start the language server on standard input and output (needs `freezelint[server]`)."""
+    """Start the language server on stdin and stdout."""
     finish("server", {})
 
 
