@@ -9,7 +9,18 @@ import os
 from functools import cache, lru_cache
 from pathlib import Path
 
-HOME = "https://github.com/freezelint/freezelint"
+
+@lru_cache(maxsize=1)
+def addresses() -> dict[str, str]:
+    """The project's addresses by label, from the package's own metadata; empty where it names none."""
+    from importlib import metadata
+
+    try:
+        named = metadata.metadata("freezelint").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    pairs = (entry.partition(",") for entry in named)
+    return {label.strip().lower(): address.strip().rstrip("/") for label, _, address in pairs}
 
 
 @lru_cache(maxsize=1)
@@ -47,8 +58,9 @@ def name(code: str) -> str:
 
 
 def url(code: str) -> str | None:
-    """Where the page can be read on the web."""
-    return f"{HOME}/blob/main/rules/{code}.md" if code in codes() else None
+    """Where the page can be read on the web: below the project's address `Rules`, where it has one."""
+    base = addresses().get("rules")
+    return f"{base}/{code}.md" if base and code in codes() else None
 
 
 def witnesses(code: str) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from freezelint.book import HOME
 from freezelint.settings import DEVICES, NOT_KEYS, OUTPUT_FORMATS, RANGES, ModelSettings, Settings, types_of
 
 CODE = {"type": "string", "pattern": "^(ALL|FRZ[0-9]{0,3})$"}
@@ -24,7 +23,7 @@ def schema() -> dict[str, Any]:
             properties[field.name.replace("_", "-")] = _property(field.name, types_of(Settings)[field.name])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"{HOME}/blob/main/freezelint/settings.schema.json",
+        "$id": "urn:freezelint:settings",
         "title": "freezelint.toml, or [tool.freezelint] in pyproject.toml",
         "type": "object",
         "properties": properties,

@@ -221,7 +221,11 @@ def test_sarif() -> None:
 
 
 @pytest.mark.slow
-def test_sarif_passes_the_multitool_without_error_or_warning(folder: Path) -> None:
+@pytest.mark.parametrize("addresses", [{}, {"homepage": "https://example.org/it", "rules": "https://example.org/r"}])
+def test_sarif_passes_the_multitool_without_error_or_warning(
+    folder: Path, addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book, "addresses", lambda: addresses)
     tool = sarif_multitool()
     write(folder, {"src/train a.py": "x = 1\n" * 20, "src/model.py": "y = 2\n" * 5, "b.py": "", "n.ipynb": "{}"})
     (folder / "out.sarif").write_text(render(report(ALL), "sarif"))
@@ -263,7 +267,27 @@ def shape(value: Any) -> Any:
     return type(value).__name__
 
 
-def test_json_beside_the_real_ruff(folder: Path) -> None:
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a package whose metadata name the project's addresses."""
+    addresses = {"homepage": "https://example.org/it", "rules": "https://example.org/it/rules"}
+    monkeypatch.setattr(book, "addresses", lambda: addresses)
+
+
+def test_addresses_are_those_of_the_metadata(published: None) -> None:
+    record = json.loads(render(report([FULL]), "json"))[0]
+    assert record["url"] == "https://example.org/it/rules/FRZ201.md"
+    driver = json.loads(render(report([FULL]), "sarif"))["runs"][0]["tool"]["driver"]
+    assert (driver["informationUri"], driver["rules"][0]["helpUri"]) == ("https://example.org/it", record["url"])
+
+
+def test_no_address_is_invented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book, "addresses", dict)
+    assert json.loads(render(report([FULL]), "json"))[0]["url"] is None
+    assert "helpUri" not in render(report([FULL]), "sarif")
+
+
+def test_json_beside_the_real_ruff(folder: Path, published: None) -> None:
     """One line that both tools report, fix included: what both have agrees in name, type and meaning."""
     ruff = Path(sys.executable).with_name("ruff")
     if not ruff.exists():

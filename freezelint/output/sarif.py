@@ -17,6 +17,7 @@ from freezelint.output.gitlab import fingerprint
 LEVEL = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.HINT: "note"}
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 BASE = "SRCROOT"
+SUBJECT = "https://docs.pytorch.org/docs/stable/notes/autograd.html"  # what it is about, where the project has no address
 
 
 def render(report: Report) -> str:
@@ -27,7 +28,7 @@ def render(report: Report) -> str:
             "driver": {
                 "name": "freezelint",
                 "fullName": "freezelint: what was meant to be frozen against what autograd does",
-                "informationUri": book.HOME,
+                "informationUri": book.addresses().get("homepage", SUBJECT),
                 "version": __version__,
                 "semanticVersion": __version__,
                 "rules": [_rule(code) for code in codes],
