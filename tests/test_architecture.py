@@ -17,8 +17,8 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_rules" not in path.pa
 LAYERS = [
     {"", "findings"},
     {"gradient_map", "textfile", "book", "fixes"},
-    {"rule", "settings", "cache", "suppress", "rules_table", "facts", "flow", "model_report", "settings_schema"},
-    {"config", "output"},
+    {"rule", "settings", "cache", "suppress", "rules_table", "facts", "flow", "measured", "model_report", "settings_schema"},
+    {"config", "contract", "output"},
     {"source", "client"},
     {"checks"},
     {"source_stage", "graph_stage", "run_stage"},

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 
-from freezelint.facts import Facts
-from freezelint.findings import ClaimKind, Finding, Location
-from freezelint.model_report import ModelReport
+from freezelint.contract import Breach, breaches, idle
+from freezelint.facts import Facts, Parameter
+from freezelint.findings import ClaimKind, Finding
+from freezelint.model_report import ModelReport, ParameterRow
 from freezelint.rule import Rule
 
 RULE = Rule(
     code="FRZ501",
     name="contract-not-frozen",
-    message="`{pattern}` is to be frozen in `{model}`, but {count} of its parameters {verb}, `{name}` among them",
+    message="`{pattern}` is to be frozen in `{model}`, but {count} of its parameters {why}, `{name}` among them",
     claim=ClaimKind.STILL_TRAINS,
 )
 IDLE = "`{pattern}` is to be frozen in `{model}`, but it matches none of its parameters"
@@ -21,31 +21,16 @@ IDLE = "`{pattern}` is to be frozen in `{model}`, but it matches none of its par
 
 @RULE.on(ModelReport)
 def check(report: ModelReport) -> Iterator[Finding]:
-    for pattern in report.frozen:
-        matched = [row for row in report.parameters if fnmatchcase(row.name, pattern)]
-        if not matched:
-            yield _report(report.place, IDLE, pattern, report.name)
-        wrong = [row for row in matched if row.trainable]
-        if wrong:
-            place = next((row.place for row in wrong if row.place), report.place)
-            yield _report(place, "", pattern, report.name, [row.name for row in wrong], "require a gradient")
+    def judge(row: ParameterRow) -> Breach:
+        return "require a gradient" if row.trainable else "", row.place
+
+    yield from idle(RULE, report.frozen, report.parameters, report.name, report.place, IDLE)
+    yield from breaches(RULE, report.frozen, report.parameters, report.name, judge, report.place)
 
 
 @RULE.on(Facts)
 def check_run(facts: Facts) -> Iterator[Finding]:
-    for pattern in facts.contract[0]:
-        matched = [row for row in facts.parameters if fnmatchcase(row.name, pattern)]
-        wrong = [row for row in matched if row.steps_with_gradient or row.moved_while_frozen]
-        if wrong:
-            place = next((row.place for row in wrong if row.place), None)
-            yield _report(place, "", pattern, facts.name, [row.name for row in wrong], "trained or moved")
+    def judge(row: Parameter) -> Breach:
+        return "trained or moved" if row.steps_with_gradient or row.moved_while_frozen else "", row.place
 
-
-def _report(
-    place: Location | None, message: str, pattern: str, model: str, names: list[str] | None = None, verb: str = ""
-) -> Finding:
-    names = names or [""]
-    at = place or Location(".", 1)
-    return RULE.report(
-        at, message=message, pattern=pattern, model=model, count=len(names), name=names[0], verb=verb, subject=pattern
-    )
+    yield from breaches(RULE, facts.contract[0], facts.parameters, facts.name, judge)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 
-from freezelint.facts import Facts
-from freezelint.findings import ClaimKind, Finding, Location
+from freezelint.contract import Breach, breaches, idle
+from freezelint.facts import Facts, Parameter
+from freezelint.findings import ClaimKind, Finding
 from freezelint.model_report import ModelReport, ParameterRow
 from freezelint.rule import Rule
 
@@ -21,43 +21,25 @@ IDLE = "`{pattern}` is to train in `{model}`, but it matches none of its paramet
 
 @RULE.on(ModelReport)
 def check(report: ModelReport) -> Iterator[Finding]:
-    for pattern in report.trainable:
-        matched = [row for row in report.parameters if fnmatchcase(row.name, pattern)]
-        if not matched:
-            yield _report(report.place, IDLE, pattern, report.name)
-        for why in WHY:
-            wrong = [row for row in matched if reason(row) == why]
-            if wrong:
-                place = next((row.frozen_at or row.place for row in wrong if row.frozen_at or row.place), report.place)
-                yield _report(place, "", pattern, report.name, [row.name for row in wrong], why)
+    def judge(row: ParameterRow) -> Breach:
+        return reason(row), row.frozen_at or row.place
 
-
-WHY = ("do not require a gradient", "get no gradient", "are in no optimizer")
+    yield from idle(RULE, report.trainable, report.parameters, report.name, report.place, IDLE)
+    yield from breaches(RULE, report.trainable, report.parameters, report.name, judge, report.place)
 
 
 def reason(row: ParameterRow) -> str:
     if not row.trainable:
-        return WHY[0]
+        return "do not require a gradient"
     if not row.reached:
-        return WHY[1]
-    return WHY[2] if row.in_optimizer is False else ""
+        return "get no gradient"
+    return "are in no optimizer" if row.in_optimizer is False else ""
 
 
 @RULE.on(Facts)
 def check_run(facts: Facts) -> Iterator[Finding]:
-    for pattern in facts.contract[1]:
-        matched = [row for row in facts.parameters if fnmatchcase(row.name, pattern)]
-        wrong = [row for row in matched if not row.steps_with_gradient]
-        if wrong and facts.steps:
-            place = next((row.place for row in wrong if row.place), None)
-            yield _report(place, "", pattern, facts.name, [row.name for row in wrong], "got no gradient in any step")
+    def judge(row: Parameter) -> Breach:
+        return "" if row.steps_with_gradient else "got no gradient in any step", row.place
 
-
-def _report(
-    place: Location | None, message: str, pattern: str, model: str, names: list[str] | None = None, why: str = ""
-) -> Finding:
-    names = names or [""]
-    at = place or Location(".", 1)
-    return RULE.report(
-        at, message=message, pattern=pattern, model=model, count=len(names), name=names[0], why=why, subject=pattern
-    )
+    if facts.steps:
+        yield from breaches(RULE, facts.contract[1], facts.parameters, facts.name, judge)
