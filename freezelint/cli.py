@@ -192,7 +192,7 @@ def check(
 
 @app.command(cls=OneScreen)
 @takes(OF_TRACE)
-def trace(targets: Annotated[list[str], typer.Argument(help="Models as pkg.mod:callable.")], **options: Any) -> None:
+def trace(targets: Annotated[list[str], typer.Argument(help="Models as pkg.mod:callable, or scripts.")], **options: Any) -> None:
     """Show what the backward pass of a model reaches and costs."""
     finish("trace", {"targets": targets, **options})
 

@@ -70,6 +70,8 @@ def told(error: WorkerError) -> str:
 
 def target_json(target: Any) -> dict[str, Any]:
     """What the worker is asked for. Paths are absolute: the worker's folder need not be ours."""
+    if isinstance(target, str) and target.endswith(".py"):
+        return {"name": target, "path": str(Path(target).absolute()), "kind": "script"}
     if isinstance(target, str):
         return {"name": target, "build": _absolute(target)}
     if isinstance(target, Mapping):

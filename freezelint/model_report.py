@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from freezelint.findings import Location
+from freezelint.findings import Claim, Evidence, Finding, Location, Related, Severity, Verdict
 from freezelint.gradient_map import Cut, GradientMap, Kind, Node
+
+if TYPE_CHECKING:
+    from freezelint.rule import Rule
 
 DGRAD_THRESHOLD = 0.3  # share of a full backward from which on crossing frozen layers is worth a word
 
@@ -81,6 +85,40 @@ class WhatIf:
     confirmed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TraceFact:
+    """What a trace tells beside its map, in the form that checks ask of a run; `detail` says how it is so."""
+
+    kind: str
+    place: Location
+    subject: str
+    text: str
+    detail: str
+    related: tuple[Related, ...] = ()
+    device: str = ""
+
+    def report(
+        self, rule: Rule, message: str, _detail: str, *, severity: Severity | None = None, **values: object
+    ) -> Finding:
+        """The finding this fact makes on its own, confirmed by the trace. A run's own measure does not apply."""
+        evidence = Evidence("graph", Verdict.CONFIRMED, self.detail, self.device)
+        return Finding(
+            code=rule.code,
+            message=message.format(**{"subject": self.subject, "text": self.text, **values}),
+            location=self.place,
+            severity=severity or rule.severity,
+            related=self.related,
+            claim=Claim(rule.claim, self.subject) if rule.claim else None,
+            evidence=(evidence,),
+        )
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], device: str) -> TraceFact:
+        related = tuple(Related(Location(*at), note) for at, note in data["related"])
+        plain = {key: data[key] for key in ("kind", "subject", "text", "detail")}
+        return cls(place=Location(*data["place"]), related=related, device=device, **plain)
+
+
 @dataclass(slots=True)
 class ModelReport:
     """`present`: as it is frozen; `whole`: with every parameter trainable."""
@@ -107,6 +145,10 @@ class ModelReport:
     idle_filters: list[tuple[str, Location]] = field(default_factory=list)  # tests of names that no parameter passed
     attribute_freezes: list[tuple[str, Location, int]] = field(default_factory=list)  # module, line, what trains on
     dgrad_threshold: float = DGRAD_THRESHOLD
+    facts: tuple[TraceFact, ...] = ()
+
+    def of(self, *kinds: str) -> Iterator[TraceFact]:
+        return (fact for fact in self.facts if fact.kind in kinds)
 
     @property
     def losses(self) -> list[Node]:
@@ -156,6 +198,7 @@ class ModelReport:
                 (row["path"], Location(*row["place"]), row["parameters"]) for row in data["attribute_freezes"]
             ],
             idle_filters=[(test, Location(*place)) for test, place in data["idle_filters"]],
+            facts=tuple(TraceFact.from_json(row, data["device"]) for row in data["facts"]),
             **{key: data[key] for key in PLAIN if key in data},
         )
 

@@ -9,6 +9,7 @@ import libcst as cst
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
+from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source import freezes, intent, polarity
 from freezelint.source.flags import code, held, loop_around
@@ -226,8 +227,8 @@ def says_freeze(event: Event) -> bool:
     return not re.search(r"False|freeze\w*\(.*\n(.|\n)*freeze\w*\(|\bnot\b", body_text)
 
 
-@RULE.on(Facts)
-def seen_in_run(facts: Facts) -> Iterator[Finding]:
+@RULE.on(Facts, ModelReport)
+def seen_in_step(facts: Facts | ModelReport) -> Iterator[Finding]:
     for fact in facts.of("freeze_undone"):
         message = "the freeze of `{subject}` is undone before training: {how}"
         yield fact.report(RULE, message, "{how}", how=HOW[fact.text])

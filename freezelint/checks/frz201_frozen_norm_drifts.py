@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
+from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source.constructors import frozen_by_eval
 from freezelint.source.edits import call_after
@@ -115,8 +116,8 @@ def frozen_parts(event: Event, context: Context, params: list[Param], root: Inst
     return found
 
 
-@RULE.on(Facts)
-def seen_in_run(facts: Facts) -> Iterator[Finding]:
+@RULE.on(Facts, ModelReport)
+def seen_in_step(facts: Facts | ModelReport) -> Iterator[Finding]:
     for fact in facts.of("norm_drift"):
         message = "`{subject}` is frozen, but in train mode: its running statistics drift"
         yield fact.report(RULE, message, "its running mean moved by {moved:.3g} in {forwards} forwards")

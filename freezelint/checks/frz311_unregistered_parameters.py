@@ -9,6 +9,7 @@ import libcst as cst
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
+from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source.hidden import Hidden, hidden_in, made_in_forward, params_made_in_forward
 from freezelint.source.story import AttributeSet, Spot, Story
@@ -24,6 +25,7 @@ RULE = Rule(
     claim=ClaimKind.NOT_STEPPED,
 )
 TENSOR = "`{target}` is a plain tensor: `parameters()` does not know it, and no optimizer gets it"
+IN_FORWARD = "module made in forward"
 ANEW = "`{target}` is made anew in each forward: no optimizer ever gets it"
 
 
@@ -95,10 +97,12 @@ def _without_flag(spot: Spot) -> str:
     return spot.text
 
 
-@RULE.on(Facts)
-def seen_in_run(facts: Facts) -> Iterator[Finding]:
+@RULE.on(Facts, ModelReport)
+def seen_in_step(facts: Facts | ModelReport) -> Iterator[Finding]:
     for fact in facts.of("unregistered"):
         message = (
             "`{subject}` is a plain `{text}`: `parameters()` does not know what it holds, and no optimizer gets it"
         )
+        if fact.text == IN_FORWARD:
+            message = ANEW.format(target=fact.subject)
         yield fact.report(RULE, message, "{parameters} trainable parameters in it were used and are in no optimizer")

@@ -8,6 +8,7 @@ import libcst as cst
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
+from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source.late import ordered
 from freezelint.source.project import dotted
@@ -121,8 +122,8 @@ def _inside(event: AttributeSet, made: Param) -> tuple[tuple[tuple[Spot, str], .
     return ((Spot(file, outer), new),), new
 
 
-@RULE.on(Facts)
-def seen_in_run(facts: Facts) -> Iterator[Finding]:
+@RULE.on(Facts, ModelReport)
+def seen_in_step(facts: Facts | ModelReport) -> Iterator[Finding]:
     for fact in facts.of("replaced_parameter"):
         message = "`{subject}` is assigned anew after the optimizer took the old one: the new one never moves"
         yield fact.report(RULE, message, "the parameter in use is in no optimizer")

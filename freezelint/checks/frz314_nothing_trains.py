@@ -10,6 +10,7 @@ import libcst as cst
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.gradient_map import Kind
+from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source.story import Backward, Called, GradFlag, OptimizerBuilt, Step, Story
 from freezelint.source.syntax import tests_over
@@ -92,8 +93,8 @@ def _filtered_empty(value: Value | None) -> bool:
     return not getattr(value, "open", False) and bool(re.search(r"\bfor\b|filter\(", value.spot.text))
 
 
-@RULE.on(Facts)
-def seen_in_run(facts: Facts) -> Iterator[Finding]:
+@RULE.on(Facts, ModelReport)
+def seen_in_step(facts: Facts | ModelReport) -> Iterator[Finding]:
     for fact in facts.of("nothing_trains"):
         message = "`{subject}` steps without a single gradient: nothing trains"
         yield fact.report(RULE, message, "{steps} steps, none with a gradient")

@@ -22,8 +22,25 @@ class Target:
     line: int
 
 
+BUILDS = re.compile(r"^(?!def |class |async |import |from |#|@|\s)\S.*(\.parameters\(|requires_grad)", re.MULTILINE)
+TRAINS = re.compile(r"\.backward\(|\.fit\(|\.train\(\)")
+PROGRAM = re.compile(r"^(if __name__ ==|main\()", re.MULTILINE)
+
+
 def targets(file: ModuleInfo) -> list[Target]:
-    return [*_functions(file), *_classes(file)]
+    return [*_functions(file), *_classes(file), *_script(file)]
+
+
+def _script(file: ModuleInfo) -> Iterator[Target]:
+    """A file that builds a model and trains it at its top level, or in a `main()` that its top level calls."""
+    text = file.text
+    if not TRAINS.search(text):
+        return
+    at = BUILDS.search(text)
+    main = "main" in file.functions and PROGRAM.search(text) and ".parameters(" in file.body_text("main")
+    if at is not None or main:
+        line = text.count("\n", 0, at.start()) + 1 if at else line_of(file, "def", "main")
+        yield Target(stem(file), file.path, "script", "", line)
 
 
 def _functions(file: ModuleInfo) -> Iterator[Target]:

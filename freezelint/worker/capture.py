@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from .fake import device_of, fake_inputs, fake_model
+from .hidden import Hidden, hidden_in
 from .inputs import Inputs
 from .protocol import UnsupportedError
 from .recorder import Recorder, has_storage
@@ -38,6 +39,7 @@ class Recording:
     losses: list[tuple[str, Tensor]] = field(default_factory=list)
     outputs: list[tuple[str, Tensor]] = field(default_factory=list)
     saved: dict[str, int] = field(default_factory=dict)  # bytes kept for backward, by module path
+    hidden: list[tuple[Hidden, list[Tensor]]] = field(default_factory=list)  # with the tensors of the recorded copy
     notes: list[str] = field(default_factory=list)
 
     def reached(self) -> set[str]:
@@ -59,15 +61,17 @@ def record(
     mode = None if real else FakeTensorMode(allow_non_fake_inputs=True)
     recorder = Recorder(mode)
     device = device_of(model)
+    unregistered, copies = hidden_in(model), dict[int, Any]()
     if mode is None:
         args, kwargs = inputs.args, inputs.kwargs
     else:
-        model = fake_model(model, mode, recorder.shadows)
+        model = fake_model(model, mode, recorder.shadows, copies)
         args, kwargs = fake_inputs((inputs.args, inputs.kwargs), mode, recorder.shadows, device)
     before = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
         set_requires_grad(model, freeze)
         recording = _prepare(recorder, model, args, kwargs, device, real)
+        recording.hidden = [(entry, [copies.get(id(t), t) for t in entry.tensors]) for entry in unregistered]
         _run(recording, mode, args, kwargs, loss)
     finally:
         for name, parameter in model.named_parameters():

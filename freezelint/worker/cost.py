@@ -63,9 +63,13 @@ class Costs:
     by_path: dict[str, Bill] = field(default_factory=dict)
     passed: set[str] = field(default_factory=set)  # modules a gradient went through
     taken: set[fx.Node] = field(default_factory=set)
+    weights: set[int] = field(default_factory=set)  # identities of the leaves that are no data
 
     def __post_init__(self) -> None:
         recording = self.flow.recording
+        made = [spot.tensor for spot in recording.watch.made_parameters]
+        unregistered = [tensor for _, tensors in recording.hidden for tensor in tensors]
+        self.weights = {id(tensor) for tensor in (*recording.parameters.values(), *made, *unregistered)}
         for op in recording.recorder.ops:
             self.bill(op.path).forward_flops += op.flops
         for grad in recording.recorder.grads:
@@ -112,7 +116,7 @@ class Costs:
 
     def _is_data(self, target: Any) -> bool:
         if isinstance(target, int):  # a leaf, by identity
-            return target not in {id(p) for p in self.flow.recording.parameters.values()}
+            return target not in self.weights
         return self.flow.node_is_data.get(target, True)
 
     def without(self, leaves: Iterable[Tensor]) -> Bill:

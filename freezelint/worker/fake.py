@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
+from .hidden import hidden_in
 from .protocol import UnsupportedError
 from .shadow import INTEGERS, Shadows
 
@@ -31,11 +32,17 @@ def fake_like(real: Tensor, mode: FakeTensorMode, device: torch.device) -> Tenso
     return fake.requires_grad_(real.requires_grad)
 
 
-def fake_model(model: nn.Module, mode: FakeTensorMode, shadows: Shadows) -> nn.Module:
-    """A deep copy in which every parameter and buffer is fake; tied ones stay tied. The model itself is not touched."""
+def fake_model(
+    model: nn.Module, mode: FakeTensorMode, shadows: Shadows, memo: dict[int, Any] | None = None
+) -> nn.Module:
+    """A deep copy in which every parameter and buffer is fake; tied ones stay tied. The model itself is not touched.
+
+    `memo` tells what became of each tensor, by the identity of the original.
+    """
     device = device_of(model)
-    memo: dict[int, Any] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
+    memo = {} if memo is None else memo
+    unregistered = [tensor for entry in hidden_in(model) for tensor in entry.tensors]
+    for tensor in (*model.parameters(), *model.buffers(), *unregistered):
         if id(tensor) not in memo and type(tensor) in (Tensor, nn.Parameter):
             memo[id(tensor)] = fake = fake_like(tensor, mode, device)
             learn(fake, tensor, shadows)

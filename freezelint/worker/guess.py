@@ -24,6 +24,8 @@ LARGE = 500_000_000  # parameters from which on a model is not run for real to f
 
 def example_inputs(built: Built) -> Inputs:
     """What the project says, else the first candidate with which the model runs."""
+    if isinstance(built.inputs, Inputs):
+        return built.inputs
     if built.inputs is not None:
         return from_settings(built.inputs)
     model = built.model

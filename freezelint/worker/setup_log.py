@@ -30,6 +30,9 @@ class SetupLog(TorchFunctionMode):
         self.filters: dict[Line, int] = {}  # `for name, p in model.named_parameters()` -> names that it saw
         self.set_lines: set[Line] = set()
         self.attributes: dict[int, tuple[Line, bool]] = {}  # modules given a plain attribute `requires_grad`
+        self.flags: dict[int, list[tuple[Line, bool]]] = {}  # what each parameter's flag was set to, in order
+        self.plain: dict[tuple[int, str], Line] = {}  # plain attributes that hold containers or tensors
+        self.replaced: list[tuple[Line, str, Any, Any]] = []  # line, name, old and new module or parameter
         self._alive: list[Any] = []
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -43,22 +46,38 @@ class SetupLog(TorchFunctionMode):
         if line is None:
             return
         self.set_lines.add(line)
+        self.flags.setdefault(id(tensor), []).append((line, on))
         if on:
             self.frozen.pop(id(tensor), None)
         else:
             self.frozen[id(tensor)] = line
             self._alive.append(tensor)
 
-    def _note_made(self, _module: nn.Module, _name: str, parameter: Any) -> None:
+    def _note_made(self, module: nn.Module, name: str, parameter: Any) -> None:
         line = project_line() if isinstance(parameter, Tensor) else None
         if line is not None:
             self.made[id(parameter)] = line
             self._alive.append(parameter)
+            self._note_replaced(line, name, module._parameters.get(name), parameter)
+
+    def _note_built(self, module: nn.Module, name: str, part: Any) -> None:
+        old = module._modules.get(name)
+        line = project_line() if old is not None and old is not part else None
+        if line is not None:
+            self._note_replaced(line, name, old, part)
+
+    def _note_replaced(self, line: Line, name: str, old: Any, new: Any) -> None:
+        if old is not None and old is not new:
+            self.replaced.append((line, name, old, new))
 
     def _noting_attributes(self, original: Callable[..., None]) -> Callable[..., None]:
         def __setattr__(module: nn.Module, name: str, value: Any) -> None:  # noqa: N807
             original(module, name, value)
-            if name == "requires_grad" and isinstance(value, bool) and name in vars(module):
+            if isinstance(value, (list, tuple, dict, Tensor)) and name in vars(module):
+                line = project_line()
+                if line is not None:
+                    self.plain[id(module), name] = line
+            elif name == "requires_grad" and isinstance(value, bool) and name in vars(module):
                 line = project_line()
                 if line is not None:
                     self.attributes[id(module)] = (line, value)
@@ -78,7 +97,10 @@ class SetupLog(TorchFunctionMode):
 
     @contextmanager
     def active(self) -> Iterator[SetupLog]:
-        handle = modules.register_module_parameter_registration_hook(self._note_made)
+        handles = (
+            modules.register_module_parameter_registration_hook(self._note_made),
+            modules.register_module_module_registration_hook(self._note_built),
+        )
         original = nn.Module.named_parameters
         nn.Module.named_parameters = self._counted(original)  # type: ignore[method-assign]
         set_attribute = nn.Module.__setattr__
@@ -89,7 +111,8 @@ class SetupLog(TorchFunctionMode):
         finally:
             nn.Module.__setattr__ = set_attribute  # type: ignore[method-assign]
             nn.Module.named_parameters = original  # type: ignore[method-assign]
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def idle_filters(self) -> list[tuple[str, int, int, str]]:
         """(path, first line, last line, test) of every `if` that chooses parameters by name to set `requires_grad`,

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,8 +38,12 @@ class Built:
 
 def build(target: dict[str, Any]) -> Built:
     """Import the target's code, call it, and take the model (and optimizer) out of what it returns."""
-    maker = find(target)
-    built = take(call_without_arguments(maker, target_name(target)), target_name(target))
+    if target.get("kind") == "script":
+        from .setup_slice import build_script
+
+        built = build_script(target["path"])
+    else:
+        built = take(call_without_arguments(find(target), target_name(target)), target_name(target))
     if target.get("loss"):
         built.loss = resolve(target["loss"])
     inputs = target.get("inputs")
@@ -59,11 +63,18 @@ def find(target: dict[str, Any]) -> Any:
     """The callable (or module instance) that a target names."""
     if target.get("build"):
         return resolve(target["build"])
-    if target.get("kind") == "script":
-        raise UnsupportedError(f"{target['path']} is a script: it has no callable that builds a model")
-    found: Any = load_file(target["path"])
-    for part in str(target["qualname"]).split("."):
-        found = attribute(found, part, str(target["path"]))
+    return in_file(target["path"], str(target["qualname"]))
+
+
+def in_file(path: str, qualname: str) -> Any:
+    """What a file defines by that name; a script that trains when it is imported is not imported."""
+    from .setup_slice import names_of
+
+    parts = qualname.split(".")
+    apart = names_of(path, parts[0])
+    found: Any = load_file(path) if apart is None else SimpleNamespace(**apart)
+    for part in parts:
+        found = attribute(found, part, path)
     return found
 
 
@@ -82,9 +93,8 @@ def resolve(reference: str) -> Any:
 
         return maker(module_name, path)
     if module_name.endswith(".py"):
-        found: Any = load_file(module_name)
-    else:
-        found = importlib.import_module(module_name)
+        return in_file(module_name, path)
+    found: Any = importlib.import_module(module_name)
     for part in path.split("."):
         found = attribute(found, part, module_name)
     return found

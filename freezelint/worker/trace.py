@@ -21,6 +21,7 @@ from .capture import Freeze, Loss, Recording, record
 from .cost import Bill, Costs
 from .flow import Flow
 from .frames import Line, is_project_file
+from .graph_facts import facts
 from .guess import example_inputs, with_values
 from .inputs import Inputs
 from .mapping import Mapper, place
@@ -81,6 +82,7 @@ def trace_recorded(
         "map": gradient_map,
         "idle_filters": [[test, [path, line, 0, last, 0, None]] for path, line, last, test in log.idle_filters()],
         "attribute_freezes": attribute_freezes(model, log),
+        "facts": facts(model, recording, log, optimizer, places),
         "operations": len(recording.recorder.ops),
         "notes": [*notes, *recording.notes],
         "trace_s": trace_s,

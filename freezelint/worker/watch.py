@@ -63,6 +63,7 @@ class Watch(TorchFunctionMode):
         self.recorder = recorder
         self.paths = paths
         self.hidden_leaves: list[Spot] = []  # tensors made to require grad inside the forward
+        self.made_parameters: list[Spot] = []  # parameters that came into being inside the forward
         self.exits: list[Spot] = []  # values that left torch: .item(), .numpy()
         self.fresh: set[int] = set()  # tensors made from such values, or from any other data
         self.read_grads: set[int] = set()  # tensors whose gradient somebody asked for
@@ -125,7 +126,8 @@ class Watch(TorchFunctionMode):
         value = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
         tensor = args[0]
         if value and not tensor.requires_grad and not isinstance(tensor, nn.Parameter):
-            self.hidden_leaves.append(self._spot(tensor, "requires_grad"))
+            made = any(frame.f_code is nn.Parameter.__new__.__code__ for frame in frames())
+            (self.made_parameters if made else self.hidden_leaves).append(self._spot(tensor, "requires_grad"))
 
     def _spot(self, tensor: Tensor, what: str) -> Spot:
         self.recorder.alive.append(tensor)
