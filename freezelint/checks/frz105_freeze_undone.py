@@ -87,11 +87,16 @@ def replaced(event: Replaced, story: Story) -> Iterator[Finding]:
         old, new = parameters_of(event.old), parameters_of(event.new)
         yield from exchanged(event, old, new, "another module takes its place", story)
     elif isinstance(event.old, Param) and isinstance(event.new, Param) and isinstance(event.owner, Instance):
+        if not event.new.born or not frozen_before(story, event):
+            return
         derived = isinstance(event.spot.node, cst.Attribute) and made_from(event)
         owned = list(event.owner.params.values()) if derived else []
-        if event.new.born:
-            how = "a fresh parameter requires grad again"
-            yield from exchanged(event, [event.old, *owned], [event.new], how, story)
+        how = "a fresh parameter requires grad again"
+        yield from exchanged(event, [event.old, *owned], [event.new], how, story)
+
+
+def frozen_before(story: Story, event: Event) -> bool:
+    return any(one.flag is False and one.first.seq < event.seq for one in freezes.settings(story))
 
 
 def made_from(event: Replaced) -> bool:
@@ -199,11 +204,12 @@ def said_otherwise(story: Story) -> Iterator[Finding]:
     """A comment or function that says freeze, over a line that sets True what is True already."""
     for line in freezes.settings(story):
         event = line.first
-        literal = LITERAL.search(line_of(event))
+        if line.flag is not True or not line.params:
+            continue
         untouched = all(
             param.born and not any(s < event.seq for s, *_ in param.flags) for param in line.params.values()
         )
-        if line.flag is True and literal and line.params and untouched and says_freeze(event):
+        if untouched and LITERAL.search(line_of(event)) and says_freeze(event):
             yield RULE.report(event.spot, subject=name_of(line, story), message=COMMENTED, fix=TURN)
 
 

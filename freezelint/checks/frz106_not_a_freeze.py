@@ -23,6 +23,7 @@ from freezelint.source.story import (
     TrainMode,
     Written,
 )
+from freezelint.source.tree import holds
 from freezelint.source.values import Instance, Param, parameters_of
 
 RULE = Rule(
@@ -88,13 +89,9 @@ def inside_init(mode: Mode, event: Event) -> bool:
     """Whether the block stands in a constructor, or is the decorator of one."""
     spot = mode.spot
     return spot is not None and any(
-        info.name == "__init__" and info.file is spot.file and _holds(info.node, spot.node)
+        info.name == "__init__" and info.file is spot.file and holds(info.node, spot.node)
         for info in event.context.calls
     )
-
-
-def _holds(node: cst.CSTNode, wanted: cst.CSTNode) -> bool:
-    return node is wanted or any(_holds(child, wanted) for child in node.children)
 
 
 def fills(story: Story, mode: Mode, made: list[Built]) -> bool:

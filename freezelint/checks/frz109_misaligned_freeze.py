@@ -30,6 +30,8 @@ def zipped(event: Called, _story: Story) -> Iterator[Finding]:
     node = event.spot.node
     if event.name != "zip" or not isinstance(node, cst.Call) or len(node.args) != len(event.args):
         return
+    if not any(isinstance(value, ParamIter) for value in event.args):
+        return
     kinds = [kind_of(value, written(event, arg.value)) for value, arg in zip(event.args, node.args, strict=True)]
     loop = loop_around(event.spot)
     if "parameters" not in kinds or loop is None:

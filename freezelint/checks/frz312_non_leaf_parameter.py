@@ -13,6 +13,7 @@ from freezelint.rule import Rule
 from freezelint.source.late import ordered
 from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, OptimizerBuilt, Replaced, Spot, Step, Story
+from freezelint.source.tree import holds
 from freezelint.source.values import Instance, Param, Tensor, Value, options
 
 RULE = Rule(
@@ -38,7 +39,7 @@ def computed(event: AttributeSet, story: Story) -> Iterator[Finding]:
     value, made = next((pair for value in options(event.value) for pair in _computed_from(value, story)), (None, None))
     if made is None or made.spot is None or value is None:
         return
-    inner = isinstance(event.value_node, cst.CSTNode) and _holds(event.value_node, made.spot.node)
+    inner = isinstance(event.value_node, cst.CSTNode) and holds(event.value_node, made.spot.node)
     edits, new = _inside(event, made) if inner else ((), "nn.Parameter(...)")
     place = event.spot if inner or value.spot is None else value.spot
     yield RULE.report(
@@ -101,10 +102,6 @@ def _target(event: AttributeSet) -> str:
     if isinstance(node, cst.Call) and node.args:  # setattr(self, "scale", ...)
         return f"{event.spot.file.code(node.args[0].value)}.{event.name}"
     return event.spot.text
-
-
-def _holds(node: cst.CSTNode, wanted: cst.CSTNode) -> bool:
-    return node is wanted or any(_holds(child, wanted) for child in node.children)
 
 
 def _inside(event: AttributeSet, made: Param) -> tuple[tuple[tuple[Spot, str], ...], str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut
 from freezelint.source import elements, library, objects, training
 from freezelint.source.reader import Reader
 from freezelint.source.story import Checkpointed, GradRead, Mode, ModeChange
+from freezelint.source.syntax import parents
 from freezelint.source.values import (
     FALSE,
     NONE,
@@ -48,26 +47,8 @@ def grad_context(reader: Reader, name: str, args: list[Value], kwargs: dict[str,
 
 
 def in_with(reader: Reader, node: cst.CSTNode) -> bool:
-    return id(node) in with_items(reader)
-
-
-def with_items(reader: Reader) -> set[int]:
-    """The expressions of a file that stand in a `with` or as a decorator, found once a file."""
-    file: Any = reader.frame.file
-    if not hasattr(file, "with_items"):
-        found: set[int] = set()
-
-        class Finder(cst.CSTVisitor):
-            def visit_WithItem(self, node: cst.WithItem) -> None:
-                found.add(id(node.item))
-
-            def visit_Decorator(self, node: cst.Decorator) -> None:
-                found.add(id(node.decorator))
-
-        file.tree.visit(Finder())
-        file.with_items = found
-    items: set[int] = file.with_items
-    return items
+    """Whether an expression stands in a `with` or as a decorator."""
+    return isinstance(parents(reader.frame.file).get(id(node)), (cst.WithItem, cst.Decorator))
 
 
 def checkpoint(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:

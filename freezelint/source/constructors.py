@@ -9,6 +9,7 @@ import libcst as cst
 
 from freezelint.source.project import ClassInfo, ModuleInfo
 from freezelint.source.story import Spot
+from freezelint.source.tree import children
 
 HELD = re.compile(r"^\s*self\.eval\(\)[^\n#]*#[^\n]*(fr[eo]e?z|fixed)", re.IGNORECASE | re.MULTILINE)
 NORM = re.compile(r"\bBatchNorm\w*\(")
@@ -37,7 +38,7 @@ def holds_mode(info: ClassInfo) -> bool:
 
 def statements(file: ModuleInfo, node: cst.CSTNode) -> Iterator[Spot]:
     """The simple statements below a node."""
-    for child in node.children:
+    for child in children(node):
         if isinstance(child, cst.SimpleStatementLine):
             yield Spot(file, child)
         else:

@@ -11,6 +11,7 @@ from freezelint.findings import Location
 from freezelint.rule import Place
 from freezelint.source.elements import dotted_names
 from freezelint.source.story import Event, Spot
+from freezelint.source.tree import children
 from freezelint.source.values import Instance
 
 Edits = tuple[tuple[Place, str], ...]
@@ -22,7 +23,7 @@ def ancestors(spot: Spot) -> list[cst.CSTNode]:
 
     def find(node: cst.CSTNode) -> bool:
         trail.append(node)
-        if node is spot.node or any(find(child) for child in node.children):
+        if node is spot.node or any(find(child) for child in children(node)):
             return True
         trail.pop()
         return False

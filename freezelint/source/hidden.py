@@ -76,17 +76,27 @@ def _hidden(owner: Instance, event: AttributeSet, value: Value, story: Story) ->
     if _on_purpose(event):
         return None
     held = modules_in(value)
-    inside = {id(p) for module in held for part in submodules(module) for p in part.params.values()}
-    known = {id(p) for p in parameters_of(owner)}
-    outer = [m for m in story.modules if not any(m is part for top in held for part in submodules(top))]
-    registered = {id(p) for module in outer for p in parameters_of(module)} | known
-    held = [m for m in held if not (m.modes and m.modes[-1][1] is False)]
-    modules = [m for m in held if _trainable(parameters_of(m), registered, story) and _used(m, story)]
-    params = [p for p in _loose(value) if p.owner is None and p.node is not None and id(p) not in inside]
-    params = _trainable(params, registered, story)
+    loose = [p for p in _loose(value) if p.owner is None and p.node is not None]
+    weights = [m for m in held if parameters_of(m)]
+    modules, params = [], []
+    if weights or loose:
+        inside = {id(p) for module in held for part in submodules(module) for p in part.params.values()}
+        registered = _registered(owner, held, story)
+        weights = [m for m in weights if not (m.modes and m.modes[-1][1] is False)]
+        modules = [m for m in weights if _trainable(parameters_of(m), registered, story) and _used(m, story)]
+        params = _trainable([p for p in loose if id(p) not in inside], registered, story)
     tensors = [t for t in tensors_in(value) if isinstance(t, Tensor)] if _in_constructor(event) else []
     leaves = [t for t in tensors if _learnt(t, story, loose=True)]
     return Hidden(value, tuple(modules), (*params, *leaves)) if modules or params or leaves else None
+
+
+def _registered(owner: Instance, held: list[Instance], story: Story) -> set[int]:
+    """The ids of the parameters that `owner`, or any module outside the held ones, registers."""
+    own = {id(part) for top in held for part in submodules(top)}
+    seen: set[int] = set()
+    outer = [part for module in story.modules if id(module) not in own for part in submodules(module, seen)]
+    values = (value for part in [*outer, *submodules(owner, seen)] for value in part.params.values())
+    return {id(param) for value in values for param in options(value) if isinstance(param, Param)}
 
 
 def _loose(value: Value) -> list[Param]:

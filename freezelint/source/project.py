@@ -136,7 +136,7 @@ class ModuleInfo:
         self._positions: Mapping[cst.CSTNode, Any] | None = None
         self._bodies: dict[str, str] | None = None
         self._resolved: dict[str, Resolved] = {}
-        self.globals: dict[str, Any] | None = None
+        self._codes: dict[int, tuple[cst.CSTNode, str]] = {}
         self._collect(self.tree.body)
 
     def _collect(self, body: Sequence[cst.CSTNode]) -> None:
@@ -184,7 +184,10 @@ class ModuleInfo:
         return Location(self.path, where.start.line, where.start.column, where.end.line, where.end.column)
 
     def code(self, node: cst.CSTNode) -> str:
-        return self.tree.code_for_node(node).strip()
+        known = self._codes.get(id(node))
+        if known is None:  # the node is kept with its text: an id alone may be given again
+            known = self._codes[id(node)] = (node, self.tree.code_for_node(node).strip())
+        return known[1]
 
     def body_text(self, name: str) -> str:
         """The text of every function of that name in the file, found by indentation: cheap, for a look at its words."""
@@ -302,8 +305,9 @@ class Project:
         self.asked: set[tuple[str, str]] = set()
 
     def add(self, path: str, text: str) -> ModuleInfo:
-        """Parse the text of a file; raises libcst.ParserSyntaxError."""
-        info = ModuleInfo(path, text, self)
+        """Parse the text of a file, unless it was read before as it is; raises libcst.ParserSyntaxError."""
+        known = self._files.get(path)
+        info = known if known is not None and known.text == text else ModuleInfo(path, text, self)
         self._files[path] = info
         return info
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Node
-from freezelint.source.project import ModuleInfo
 from freezelint.source.story import Backward, GradRead, Loaded, OptimizerBuilt, Spot, Step, Story
+from freezelint.source.syntax import parents
 from freezelint.source.values import Instance, Param, options, parameters_of, submodules
 
 
@@ -93,24 +93,7 @@ def param_nodes(story: Story, nodes: Iterable[Node]) -> list[Param]:
 
 def enclosing_with(spot: Spot) -> cst.With | None:
     """The `with` statement that a context manager stands in."""
-    return _withs(spot.file).get(id(spot.node))
-
-
-def _withs(file: ModuleInfo) -> dict[int, cst.With]:
-    known: dict[int, cst.With] | None = getattr(file, "with_statements", None)
-    if known is None:
-        known = {}
-        finder = _Withs(known)
-        file.tree.visit(finder)
-        file.with_statements = known  # type: ignore[attr-defined]
-    return known
-
-
-class _Withs(cst.CSTVisitor):
-    def __init__(self, found: dict[int, cst.With]) -> None:
-        super().__init__()
-        self.found = found
-
-    def visit_With(self, node: cst.With) -> None:
-        for item in node.items:
-            self.found[id(item.item)] = node
+    above = parents(spot.file)
+    item = above.get(id(spot.node))
+    outer = above.get(id(item)) if isinstance(item, cst.WithItem) else None
+    return outer if isinstance(outer, cst.With) else None

@@ -8,6 +8,7 @@ import libcst as cst
 
 from freezelint.source.project import ModuleInfo, dotted
 from freezelint.source.story import Spot
+from freezelint.source.tree import children, walk
 
 SWITCHES = (
     "torch.set_grad_enabled",
@@ -78,36 +79,14 @@ def _bodies(suite: cst.BaseSuite) -> Iterator[Sequence[cst.BaseStatement]]:
         return
     yield suite.body
     for statement in suite.body:
-        for child in statement.children:
+        for child in children(statement):
             if isinstance(child, cst.IndentedBlock) and not isinstance(statement, (cst.FunctionDef, cst.ClassDef)):
                 yield from _bodies(child)
 
 
 def _ways_out(statements: Sequence[cst.BaseStatement]) -> Iterator[cst.CSTNode]:
-    for statement in statements:
-        finder = _Leaving()
-        statement.visit(finder)
-        yield from finder.found
-
-
-class _Leaving(cst.CSTVisitor):
     """`raise` and `return` of this function; a `finally` of its own could restore what it likes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[cst.CSTNode] = []
-
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
-        return False
-
-    def visit_Lambda(self, node: cst.Lambda) -> bool:
-        return False
-
-    def visit_Try(self, node: cst.Try) -> bool:
-        return False
-
-    def visit_Raise(self, node: cst.Raise) -> None:
-        self.found.append(node)
-
-    def visit_Return(self, node: cst.Return) -> None:
-        self.found.append(node)
+    for statement in statements:
+        for node in walk(statement, cst.FunctionDef, cst.Lambda, cst.Try):
+            if isinstance(node, (cst.Raise, cst.Return)):
+                yield node

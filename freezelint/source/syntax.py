@@ -10,6 +10,7 @@ import libcst as cst
 from freezelint.findings import Location
 from freezelint.source.project import ModuleInfo, dotted
 from freezelint.source.story import Spot
+from freezelint.source.tree import children, walk
 from freezelint.textfile import python_lines
 
 Edits = tuple[tuple[Location, str], ...]
@@ -23,9 +24,10 @@ def parents(file: ModuleInfo) -> dict[int, cst.CSTNode]:
         todo: list[cst.CSTNode] = [file.tree]
         while todo:
             node = todo.pop()
-            for child in node.children:
+            below = children(node)
+            for child in below:
                 found[id(child)] = node
-                todo.append(child)
+            todo += below
         _PARENTS[file] = found
     return _PARENTS[file]
 
@@ -78,19 +80,11 @@ def resolved(file: ModuleInfo, spot: Spot, test: cst.BaseExpression) -> cst.Base
     scope = next((node for node in enclosing(spot) if isinstance(node, (cst.FunctionDef, cst.Module))), None)
     if not name or scope is None:
         return test
-    finder = _Assigned(name)
-    scope.visit(finder)
-    return finder.found or test
-
-
-class _Assigned(cst.CSTVisitor):
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.found: cst.BaseExpression | None = None
-
-    def visit_Assign(self, node: cst.Assign) -> None:
-        if any(dotted(target.target) == self.name for target in node.targets):
-            self.found = node.value
+    found = test
+    for below in walk(scope):
+        if isinstance(below, cst.Assign) and any(dotted(target.target) == name for target in below.targets):
+            found = below.value
+    return found
 
 
 def statement_of(spot: Spot) -> tuple[cst.BaseSuite | cst.Module, cst.SimpleStatementLine] | None:
