@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,36 +84,45 @@ class Job:
     preview: frozenset[str] = frozenset()  # codes that may speak although they are in preview
 
 
+Item = tuple[Job, bytes]
+Run = Callable[[Callable[["Project | None", Item], Any], list[Item], int], Iterable[Any]]
+
+
 def lint_files(
     jobs: Iterable[Job], roots: Sequence[Path], store: Cache, overlay: Mapping[str, bytes], *, models: bool
 ) -> list[FileReport]:
     """A report for every file that passes the gate; the others have nothing to say."""
     reports: list[FileReport] = []
-    todo: list[tuple[Job, bytes]] = []
+    todo: list[Item] = []
+    silent: list[Item] = []
     for job in jobs:
         try:
             data = overlay[job.path] if job.path in overlay else Path(job.path).read_bytes()
         except OSError as error:
             reports.append(FileReport(job.path, [unreadable(job.path, error.strerror or str(error))]))
             continue
-        suppresses = gate.suppresses(data)
-        kept = None
-        if not gate.passes(data, models=models) and not gate.broken(data, job.path):
-            if suppresses:
-                reports.append(FileReport(job.path, suppresses=True))
+        if not gate.passes(data, models=models):
+            silent.append((job, data))
             continue
-        if not overlay:
-            kept = store.get(job.path, data, _mark(job.codes, job.preview))
+        kept = None if overlay else store.get(job.path, data, _mark(job.codes, job.preview))
         if kept is None:
             todo.append((job, data))
         else:
             reports.append(FileReport.from_json(job.path, kept))
-            reports[-1].suppresses = suppresses
-    for (job, data), report in zip(todo, _lint_all(todo, roots, overlay), strict=True):
-        report.suppresses = gate.suppresses(data)
-        reports.append(report)
-        if not overlay:
-            store.put(job.path, data, _mark(job.codes, job.preview), report.to_json())
+            reports[-1].suppresses = gate.suppresses(data)
+    with _hands(todo, roots, overlay) as run:
+        for (job, data), broken in zip(silent, run(_broken, silent, 32), strict=True):
+            if broken:
+                todo.append((job, data))
+            elif gate.suppresses(data):
+                reports.append(FileReport(job.path, suppresses=True))
+        todo.sort(key=lambda item: -len(item[1]))
+        for (job, data), reply in zip(todo, run(_linted, todo, 4), strict=True):
+            report = FileReport.from_json(job.path, reply)
+            report.suppresses = gate.suppresses(data)
+            reports.append(report)
+            if not overlay:
+                store.put(job.path, data, _mark(job.codes, job.preview), reply)
     return reports
 
 
@@ -122,25 +132,26 @@ def _mark(codes: frozenset[str], preview: frozenset[str]) -> str:
     return digest(f"{sorted(codes)} {sorted(preview)}".encode())[:12]
 
 
-def _lint_all(todo: list[tuple[Job, bytes]], roots: Sequence[Path], overlay: Mapping[str, bytes]) -> list[FileReport]:
+@contextmanager
+def _hands(todo: list[Item], roots: Sequence[Path], overlay: Mapping[str, bytes]) -> Iterator[Run]:
+    """How to do one thing to many files: in a pool where there is enough to read, else here."""
     processes = min(_cpus(), len(todo) // 2)
-    if not todo:
-        return []
-    import freezelint.source.lint  # noqa: F401  before any fork: the children share it
-
     if processes < 2 or sum(len(data) for _, data in todo) < POOL_FROM_BYTES:
-        project = _project(roots, overlay)
-        return [lint_one(job, data, project) for job, data in todo]
+        project: list[Project] = []
+
+        def here(work: Callable[[Project | None, Item], Any], items: list[Item], _chunk: int) -> Iterable[Any]:
+            if items and work is _linted and not project:
+                project.append(_project(roots, overlay))
+            return [work(project[0] if project else None, item) for item in items]
+
+        yield here
+        return
     from concurrent.futures import ProcessPoolExecutor
 
-    order = sorted(range(len(todo)), key=lambda index: -len(todo[index][1]))
+    import freezelint.source.lint  # noqa: F401  before any fork: the children share it
+
     with ProcessPoolExecutor(processes, initializer=_start, initargs=(roots, overlay)) as pool:
-        replies = list(pool.map(_in_pool, [todo[index] for index in order], chunksize=4))
-    reports = [FileReport("")] * len(todo)
-    for index, reply in zip(order, replies, strict=True):
-        path = todo[index][0].path
-        reports[index] = FileReport.from_json(path, reply)
-    return reports
+        yield lambda work, items, chunk: pool.map(partial(_in_pool, work), items, chunksize=chunk)
 
 
 _shared: list[Project] = []
@@ -151,8 +162,17 @@ def _start(roots: Sequence[Path], overlay: Mapping[str, bytes]) -> None:
     _shared.append(_project(roots, overlay))
 
 
-def _in_pool(item: tuple[Job, bytes]) -> dict[str, Any]:
-    return lint_one(*item, _shared[0]).to_json()
+def _in_pool(work: Callable[[Project | None, Item], Any], item: Item) -> Any:
+    return work(_shared[0], item)
+
+
+def _broken(_: Project | None, item: Item) -> bool:
+    return gate.broken(item[1], item[0].path)
+
+
+def _linted(project: Project | None, item: Item) -> dict[str, Any]:
+    assert project is not None
+    return lint_one(*item, project).to_json()
 
 
 def _project(roots: Sequence[Path], overlay: Mapping[str, bytes]) -> Project:

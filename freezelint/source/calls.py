@@ -13,7 +13,9 @@ from freezelint.source import (
     construct,
     container_methods,
     elements,
+    expressions,
     library,
+    statements,
     tensors,
     torch_calls,
     training,
@@ -50,11 +52,9 @@ from freezelint.source.values import (
 
 
 def call_node(reader: Reader, node: cst.Call) -> Value:
-    from freezelint.source.expressions import evaluate
-
     if isinstance(node.func, cst.Name) and node.func.value == "super":
         return super_value(reader)
-    callee = evaluate(reader, node.func)
+    callee = expressions.evaluate(reader, node.func)
     args, kwargs = arguments(reader, node)
     return call(reader, callee, args, kwargs, node)
 
@@ -69,12 +69,10 @@ def super_value(reader: Reader) -> Value:
 
 
 def arguments(reader: Reader, node: cst.Call) -> tuple[list[Value], dict[str, Value]]:
-    from freezelint.source.expressions import evaluate
-
     args: list[Value] = []
     kwargs: dict[str, Value] = {}
     for arg in node.args:
-        value = evaluate(reader, arg.value)
+        value = expressions.evaluate(reader, arg.value)
         if arg.star == "*":
             args += elements.elements(reader, value, arg.value)
         elif arg.star == "**":
@@ -170,9 +168,6 @@ def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[st
 
 
 def _run(reader: Reader, frame: Frame, modes: list[Mode], site: Spot) -> Value:
-    from freezelint.source.expressions import evaluate
-    from freezelint.source.statements import block
-
     info = frame.info
     assert info is not None
     reader.calls.append(info)
@@ -185,9 +180,9 @@ def _run(reader: Reader, frame: Frame, modes: list[Mode], site: Spot) -> Value:
             if mode.spot:
                 reader.emit(ModeChange, mode.spot, mode, "decorator")
         if isinstance(info.node, cst.Lambda):
-            frame.returns.append(evaluate(reader, info.node.body))
+            frame.returns.append(expressions.evaluate(reader, info.node.body))
         else:
-            status = block(reader, info.node.body)
+            status = statements.block(reader, info.node.body)
             if status is None:
                 frame.returns.append(NONE)
     finally:
@@ -220,8 +215,6 @@ def merge_sequences(reader: Reader, values: list[Value]) -> list[Value]:
 
 def decorator_modes(reader: Reader, func: Func) -> list[Mode]:
     """The grad modes that decorators put round a call."""
-    from freezelint.source.expressions import evaluate
-
     modes: list[Mode] = []
     for decorator in func.info.decorators:
         name = dotted(decorator.decorator)
@@ -229,7 +222,7 @@ def decorator_modes(reader: Reader, func: Func) -> list[Mode]:
             continue
         reader.frames.append(Frame(func.info.file))
         try:
-            value = evaluate(reader, decorator.decorator)
+            value = expressions.evaluate(reader, decorator.decorator)
             spot = reader.spot(decorator.decorator)
         finally:
             reader.frames.pop()
@@ -263,15 +256,13 @@ def bind_parameters(reader: Reader, frame: Frame, func: Func, args: list[Value],
 
 
 def default(reader: Reader, func: Func, parameter: cst.Param) -> Value:
-    from freezelint.source.expressions import evaluate
-
     if parameter.name.value in func.defaults:
         return func.defaults[parameter.name.value]
     if parameter.default is None:
         return UNKNOWN
     reader.frames.append(Frame(func.info.file))
     try:
-        return evaluate(reader, parameter.default)
+        return expressions.evaluate(reader, parameter.default)
     finally:
         reader.frames.pop()
 
@@ -286,8 +277,6 @@ def with_generator(
     rest: Callable[[], str | None],
 ) -> str | None:
     """`with project_context_manager(...)`: its body, with the block read where it yields."""
-    from freezelint.source.statements import bind
-
     if len(reader.calls) >= MAX_DEPTH or reader.calls.count(func.info) > 1:
         return rest()
     outer_frames = len(reader.frames)
@@ -299,7 +288,7 @@ def with_generator(
         mine, site = reader.calls.pop(), reader.sites.pop()
         try:
             if target is not None:
-                bind(reader, target, inner[-1].yields[-1] if inner[-1].yields else UNKNOWN)
+                statements.bind(reader, target, inner[-1].yields[-1] if inner[-1].yields else UNKNOWN)
             status[0] = rest()
         finally:
             reader.calls.append(mine)

@@ -69,10 +69,7 @@ def from_project(reader: Reader, found: Any, file: ModuleInfo) -> Value:
 
 def owner_of(node: cst.BaseExpression, file: ModuleInfo) -> ModuleInfo:
     """The file whose top level assigns `node`; a name may have been imported from another."""
-    for candidate in [file, *(info for info in file.project._files.values() if info is not None)]:
-        if any(value is node for value in candidate.assigns.values()):
-            return candidate
-    return file
+    return file.project.owner_of(node) or file
 
 
 def in_module(reader: Reader, file: ModuleInfo, node: cst.BaseExpression) -> Value:

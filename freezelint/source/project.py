@@ -170,9 +170,13 @@ class ModuleInfo:
         elif isinstance(small, cst.Assign):
             for target_node in small.targets:
                 if isinstance(target_node.target, cst.Name):
-                    self.assigns[target_node.target.value] = small.value
+                    self._assign(target_node.target.value, small.value)
         elif isinstance(small, cst.AnnAssign) and isinstance(small.target, cst.Name) and small.value:
-            self.assigns[small.target.value] = small.value
+            self._assign(small.target.value, small.value)
+
+    def _assign(self, name: str, value: cst.BaseExpression) -> None:
+        self.assigns[name] = value
+        self.project.assigned[id(value)] = (value, self)
 
     def locate(self, node: cst.CSTNode) -> Location:
         if self._positions is None:
@@ -303,6 +307,7 @@ class Project:
         self._found: dict[tuple[str, str], str | None] = {}
         self._links: dict[str, set[str]] = {}  # file -> the files its imports led to
         self.asked: set[tuple[str, str]] = set()
+        self.assigned: dict[int, tuple[cst.BaseExpression, ModuleInfo]] = {}  # by id: what top levels assign, and where
 
     def add(self, path: str, text: str) -> ModuleInfo:
         """Parse the text of a file, unless it was read before as it is; raises libcst.ParserSyntaxError."""
@@ -310,6 +315,11 @@ class Project:
         info = known if known is not None and known.text == text else ModuleInfo(path, text, self)
         self._files[path] = info
         return info
+
+    def owner_of(self, node: cst.BaseExpression) -> ModuleInfo | None:
+        """The file whose top level assigns this very node."""
+        known = self.assigned.get(id(node))
+        return known[1] if known is not None and known[0] is node else None
 
     def imported(self, file: ModuleInfo, module: str, name: str | None, dots: int) -> Any:
         if name is None:

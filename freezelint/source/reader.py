@@ -189,6 +189,8 @@ class Reader:
             self.put(where, key, self.join(values))
 
     def join(self, values: list[Any]) -> Any:
+        if values and all(value is values[0] for value in values):
+            return values[0]
         if all(isinstance(value, Mode) for value in values):
             return values[0] if all(value == values[0] for value in values) else Mode(None, "unknown")
         distinct = list({id(value): value for value in values}.values())

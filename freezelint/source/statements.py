@@ -32,7 +32,7 @@ DECORATOR_STEPS = 300
 
 
 def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | None:
-    statements = body.body if isinstance(body, cst.BaseSuite) else body
+    statements: Sequence[cst.CSTNode] = getattr(body, "body", body)
     for statement in statements:
         if isinstance(statement, (cst.SimpleStatementLine, cst.SimpleStatementSuite)):
             status = block(reader, statement.body)

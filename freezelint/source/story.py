@@ -283,13 +283,17 @@ class Story:
         self.parameters: list[Param] = []
         self.incomplete = False  # the budget ran out, or something central could not be followed
         self.of_node: dict[int, Param] = {}
+        self._kinds: dict[type, tuple[int, list[Any]]] = {}
         self.returned: list[Value] = []  # what the entry point hands back to whoever calls it
         self.branches: dict[int, Spot] = {}  # the test of each branch of an `if`
         self.groups: list[Dict] = []  # dicts with "params" in them: groups for an optimizer
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one type, in order."""
-        return [event for event in self.events if type(event) is kind]
+        known = self._kinds.get(kind)
+        if known is None or known[0] != len(self.events):
+            known = self._kinds[kind] = (len(self.events), [event for event in self.events if type(event) is kind])
+        return known[1]
 
     @property
     def trains(self) -> bool:

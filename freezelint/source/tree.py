@@ -17,6 +17,8 @@ _LAYOUT = (
     "empty", "async", "asynchronous", "default_indent", "default_newline", "encoding", "has_trailing",
 )  # fmt: skip
 
+_PLAIN = (str, bool, cst.MaybeSentinel)  # asking for CSTNode itself, an abstract class, is slow
+
 
 @cache
 def _parts(kind: type[cst.CSTNode]) -> tuple[str, ...]:
@@ -32,7 +34,7 @@ def children(node: cst.CSTNode) -> list[cst.CSTNode]:
         value = getattr(node, name)
         if isinstance(value, (list, tuple)):
             found += value
-        elif isinstance(value, cst.CSTNode):
+        elif value is not None and not isinstance(value, _PLAIN):
             found.append(value)
     return found
 

@@ -260,7 +260,7 @@ def union(values: list[Value]) -> Value:
     flat: list[Value] = []
     for value in values:
         for option in value.options if isinstance(value, Union) else (value,):
-            if not any(option is seen or _same(option, seen) for seen in flat):
+            if not flat or not any(option is seen or _same(option, seen) for seen in flat):
                 flat.append(option)
     if not flat:
         return UNKNOWN
