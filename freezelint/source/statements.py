@@ -32,7 +32,7 @@ DECORATOR_STEPS = 300
 
 
 def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | None:
-    statements: Sequence[cst.CSTNode] = getattr(body, "body", body)
+    statements: Sequence[cst.CSTNode] = body.body if hasattr(body, "body") else body
     for statement in statements:
         if isinstance(statement, (cst.SimpleStatementLine, cst.SimpleStatementSuite)):
             status = block(reader, statement.body)
