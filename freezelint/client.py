@@ -10,19 +10,21 @@ import json
 import os
 import queue
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol
 
+from freezelint import processes
+
 WORKER = Path(__file__).parent / "worker" / "__main__.py"
 PROTOCOL = 1
 START_S = 60.0
+Workers = Callable[[Path, Path, float], "Worker"]  # how stages get one: the class itself, or one that keeps some warm
 
 
 class WantsPython(Protocol):
@@ -36,6 +38,10 @@ class WorkerError(Exception):
     def __init__(self, kind: str, text: str, path: str = "", line: int = 0) -> None:
         super().__init__(text)
         self.kind, self.text, self.path, self.line = kind, text, path, line
+
+
+class Cancelled(BaseException):
+    """Whoever asked for a trace or run no longer wants it."""
 
 
 def find_python(settings: WantsPython, project_root: Path) -> tuple[Path | None, str]:
@@ -60,7 +66,8 @@ def _candidates(environ: Mapping[str, str], project_root: Path) -> list[tuple[Pa
     if active and Path(active).resolve() != Path(sys.prefix).resolve():
         found.append((_python_of(Path(active)), "$VIRTUAL_ENV"))
     if environ.get("CONDA_PREFIX"):
-        found.append((_python_of(Path(environ["CONDA_PREFIX"])), "$CONDA_PREFIX"))
+        prefix = Path(environ["CONDA_PREFIX"])
+        found.append((prefix / "python.exe" if os.name == "nt" else _python_of(prefix), "$CONDA_PREFIX"))
     found.append((_python_of(project_root / ".venv"), ".venv of the project"))
     found.append((Path(sys.executable), "freezelint's own"))
     return found
@@ -100,9 +107,13 @@ class Worker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def call(self, op: str, *, call_timeout_s: float | None = None, **args: Any) -> dict[str, Any]:
         """The result of one operation; raises WorkerError."""
-        if self._process is None or self._process.poll() is not None:
+        if not self.alive:
             self._start()
         return self._ask(op, args, self.timeout_s if call_timeout_s is None else call_timeout_s)
 
@@ -121,7 +132,7 @@ class Worker:
         try:
             self._process = subprocess.Popen(
                 [str(self.python), "-u", str(WORKER)], cwd=self.cwd, env=self.environ, text=True, encoding="utf-8",
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, **processes.apart(),
             )  # fmt: skip
         except OSError as error:
             raise WorkerError("start", f"cannot start {self.python}: {error.strerror or error}") from None
@@ -143,7 +154,7 @@ class Worker:
         try:
             process.stdin.write(json.dumps({"id": self._last_id, "op": op, "args": args}) + "\n")
             process.stdin.flush()
-        except BrokenPipeError:
+        except OSError:  # a broken pipe; Windows says EINVAL
             raise self._dead(process) from None
         try:
             line = self._lines.get(timeout=timeout_s)
@@ -175,10 +186,9 @@ class Worker:
         code = process.wait()
         said = self._last_words()
         self.close()
-        if code == -signal.SIGKILL:
-            return WorkerError("memory", "the worker was killed, most likely for want of memory")
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return WorkerError("crash", f"the worker ended ({how})" + (f": {said}" if said else ""))
+        if processes.was_killed(code):
+            return WorkerError("memory", f"the worker was killed, {processes.OUT_OF_MEMORY}")
+        return WorkerError("crash", f"the worker ended ({processes.ending(code)})" + (f": {said}" if said else ""))
 
     def _last_words(self) -> str:
         if self._errors is None:
@@ -189,16 +199,12 @@ class Worker:
         return lines[-1][:200] if lines else ""
 
     def _kill(self, process: subprocess.Popen[str]) -> None:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            process.kill()
-        process.wait()
+        processes.end(process)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 try:
                     pipe.close()
-                except BrokenPipeError:
+                except OSError:  # what was not yet written has no reader any more
                     continue
 
 

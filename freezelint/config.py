@@ -21,9 +21,11 @@ class Resolver:
         *,
         isolated: bool = False,
         folder: Path | None = None,
+        root: Path | None = None,
     ) -> None:
         self.overrides = dict(overrides or {})
         self.folder = folder or Path.cwd()
+        self.root = (root or self.folder).absolute()  # of what no settings file speaks for
         self.isolated = isolated
         self.file = next((Path(pair) for pair in pairs if "=" not in pair), None)
         self.pairs = [pair for pair in pairs if "=" in pair]
@@ -46,9 +48,9 @@ class Resolver:
             if file is None and folder.parent != folder:
                 return self.of(folder.parent)
         if file is None:
-            return self._finish(Settings(root=self.folder.absolute()))
+            return self._finish(Settings(root=self.root))
         settings = load(file)
-        return self._finish(replace(settings, root=self.folder.absolute()) if file is self.file else settings)
+        return self._finish(replace(settings, root=self.root) if file is self.file else settings)
 
     def _finish(self, settings: Settings) -> Settings:
         """`settings` under the command line: `--select` replaces what a file chose, the others add to it."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from freezelint import suppress
+from freezelint.client import Workers
 from freezelint.config import Resolver
-from freezelint.engine import Check, Outcome
+from freezelint.engine import Check, Outcome, Progress, silent
 from freezelint.findings import Finding
 from freezelint.fixes import Lines
-from freezelint.settings import SettingsError, check_codes
+from freezelint.settings import Settings, SettingsError, Where
+from freezelint.warm import WarmWorkers
 
 ENCODINGS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
 OPTIONS = ("select", "ignore", "extend_select", "preview", "python", "timeout_s", "steps", "device", "unsafe_fixes")
@@ -44,22 +46,37 @@ class Editor:
     """Checks unsaved texts under the workspace's settings. `options` are the client's, over the settings files."""
 
     def __init__(self) -> None:
-        self.options: dict[str, Any] = {}
+        self.options: dict[str, dict[str, Any]] = {"": {}}  # by workspace folder; those of "" hold everywhere
         self.unsaved: dict[str, bytes] = {}
+        self.workers = WarmWorkers()
 
-    def configure(self, options: Mapping[str, Any]) -> None:
-        """Take the client's settings; a SettingsError leaves the old ones in force."""
-        chosen: dict[str, Any] = {}
+    def folders(self, folders: Iterable[str]) -> None:
+        """The workspace's folders; settings of others are forgotten."""
+        self.options = {folder: self.options.get(folder, {}) for folder in ("", *folders)}
+
+    def configure(self, options: Mapping[str, Any], folder: str = "") -> None:
+        """Take the client's settings, for one folder or for all; a SettingsError leaves the old ones in force."""
+        table: dict[str, Any] = {}
         for name in OPTIONS:
-            value = options.get(name.replace("_", "-"), options.get(_camel(name)))
-            if value is not None:
-                chosen[name] = tuple(value) if isinstance(value, list) else Path(value) if name == "python" else value
-        for name in ("select", "ignore", "extend_select"):
-            check_codes(chosen.get(name, ()), f"workspace setting `{_camel(name)}`")
-        self.options = chosen
+            key = name.replace("_", "-")
+            value = options.get(key, options.get(_camel(name)))
+            if value is not None and value != "":
+                table[key] = value
+        base = folder or next((known for known in self.options if known), "")
+        where = Where(os.path.join(base, "the editor's settings"))
+        try:
+            settings = Settings.from_table(table, where, Settings())
+        except SettingsError as error:
+            raise SettingsError(str(error).replace(where.path, "the editor's settings")) from None
+        self.options[folder] = {name: getattr(settings, name) for name in OPTIONS if name.replace("_", "-") in table}
 
     def resolver(self, path: str, **more: Any) -> Resolver:
-        return Resolver({**self.options, **more, "cache": False}, folder=Path(path).absolute().parent)
+        """The settings of a file: the client's for its workspace folder, over those of the nearest settings file."""
+        parent = Path(path).absolute().parent
+        inside = [folder for folder in self.options if folder and parent.is_relative_to(folder)]
+        folder = max(inside, key=len, default="")
+        options = {**self.options[""], **self.options[folder], **more, "cache": False}
+        return Resolver(options, folder=parent, root=Path(folder) if folder else None)
 
     def findings(self, path: str, text: str) -> list[Finding]:
         """What is wrong with `text`, places told by notebook cell where it is one. Raises SettingsError."""
@@ -74,9 +91,12 @@ class Editor:
         after = next((after for name, (_, after) in outcome.changed.items() if _same(name, path)), None)
         return None if after is None else after.decode("utf-8")
 
-    def witness(self, path: str, *, verify: bool) -> Outcome:
+    def witness(
+        self, path: str, *, verify: bool, workers: Workers | None = None, progress: Progress = silent
+    ) -> Outcome:
         """What the graph, and a run, say of a saved file's models. Runs the user's code. Raises SettingsError."""
-        return Check([path], self.resolver(path, trace=True, verify=verify)).run()
+        check = Check([path], self.resolver(path, trace=True, verify=verify), workers=workers or self.workers)
+        return check.run(progress)
 
     def _check(self, path: str, text: str, **more: Any) -> Check:
         from freezelint.source.discover import shown
@@ -102,8 +122,13 @@ def notebook_text(cells: list[tuple[str, str]]) -> str:
     return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 4})
 
 
+def notebook_sources(text: str) -> list[str]:
+    """The sources of a notebook file's cells."""
+    return ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
+
+
 def _same(one: str, other: str) -> bool:
-    return os.path.abspath(one) == os.path.abspath(other)
+    return os.path.normcase(os.path.abspath(one)) == os.path.normcase(os.path.abspath(other))
 
 
 def _camel(name: str) -> str:
@@ -111,4 +136,4 @@ def _camel(name: str) -> str:
     return head + "".join(word.capitalize() for word in rest)
 
 
-__all__ = ["Editor", "Positions", "SettingsError", "notebook_text", "suppression"]
+__all__ = ["Editor", "Positions", "SettingsError", "notebook_sources", "notebook_text", "suppression"]

@@ -18,13 +18,15 @@ from freezelint.source.discover import Found, discover, excluded, ignored_codes,
 from freezelint.source_stage import FileReport, Job, Source, Unreadable, lint_files, open_source, project_roots
 
 if TYPE_CHECKING:
+    from freezelint.client import Workers
+    from freezelint.model_report import ModelReport
     from freezelint.source.targets import Target
 
 FIX_ROUNDS = 10
 Progress = Callable[[str], None]
 
 
-def _silent(_: str) -> None:
+def silent(_: str) -> None:
     """No progress shown."""
 
 
@@ -82,6 +84,7 @@ class Outcome:
     changed: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)  # path -> bytes before and after
     targets: list[Target] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
+    pictures: list[ModelReport] = field(default_factory=list)  # the models of the tables
     notes: list[str] = field(default_factory=list)
     models: int = 0
     runs: int = 0
@@ -110,8 +113,10 @@ class Check:
         stdin: bytes | None = None,
         stdin_name: str = "-",
         unsaved: dict[str, bytes] | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.resolver = resolver
+        self._workers = workers
         self.settings = resolver.settings
         self.paths = list(paths) or ["."]
         if stdin is None:
@@ -124,6 +129,13 @@ class Check:
         self.by_path = {file.path: file for file in self.files}
         self.roots = project_roots(self.paths)
 
+    @property
+    def workers(self) -> Workers:
+        """Where the other two witnesses get their workers."""
+        from freezelint.client import Worker
+
+        return self._workers or Worker
+
     @classmethod
     def of_nothing(cls, resolver: Resolver) -> Check:
         """A check without files: the command names what it works on."""
@@ -135,7 +147,7 @@ class Check:
         """What the source alone says."""
         return self._finished(self._lint(self.files))
 
-    def run(self, progress: Progress = _silent) -> Outcome:
+    def run(self, progress: Progress = silent) -> Outcome:
         """Every stage the settings ask for."""
         progress(f"reading {len(self.files)} files")
         reports = self._lint(self.files)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from freezelint.client import WantsPython, Worker, WorkerError, find_python
+from freezelint.client import WantsPython, Worker, WorkerError, Workers, find_python
 from freezelint.findings import Finding, Location, Severity
 from freezelint.model_report import ModelReport
 
@@ -30,7 +30,11 @@ class GraphResult:
 
 
 def trace_targets(
-    targets: Iterable[Any], settings: TraceSettings, project_root: Path, progress: Progress
+    targets: Iterable[Any],
+    settings: TraceSettings,
+    project_root: Path,
+    progress: Progress,
+    workers: Workers = Worker,
 ) -> GraphResult:
     """Trace each target: a `Target` of the source stage, a `ModelSettings`, or "pkg.mod:callable"."""
     result = GraphResult()
@@ -41,7 +45,7 @@ def trace_targets(
     if python is None:
         result.notes.append(note(reason, {"path": str(project_root)}))
         return result
-    with Worker(python, project_root, settings.timeout_s) as worker:
+    with workers(python, project_root, settings.timeout_s) as worker:
         for number, target in enumerate(chosen, 1):
             progress(f"tracing {target['name']} ({number} of {len(chosen)})")
             _trace_one(worker, target, result)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from freezelint.client import WORKER, WantsPython, Worker, WorkerError, find_python
+from freezelint import processes
+from freezelint.client import WORKER, WantsPython, Worker, WorkerError, Workers, find_python
 from freezelint.facts import Facts
 from freezelint.findings import Finding, Location, Severity
 from freezelint.graph_stage import target_json, told
@@ -48,7 +47,11 @@ class RunResult:
 
 
 def verify_targets(
-    targets: Iterable[Any], _found: Sequence[Finding], settings: RunSettings, project_root: Path, progress: Progress
+    targets: Iterable[Any],
+    settings: RunSettings,
+    project_root: Path,
+    progress: Progress,
+    workers: Workers = Worker,
 ) -> RunResult:
     """A few real steps of each target; what could not be run is a note (FRZ004)."""
     result = RunResult()
@@ -60,7 +63,7 @@ def verify_targets(
         result.notes.append(note(reason, Location(str(project_root), 1)))
         return result
     options: dict[str, Any] = {"steps": settings.steps, "device": settings.device, "seed": settings.seed}
-    with Worker(python, project_root, settings.timeout_s) as worker:
+    with workers(python, project_root, settings.timeout_s) as worker:
         for number, target in enumerate(chosen, 1):
             progress(f"running {target['name']} ({number} of {len(chosen)})")
             try:
@@ -102,26 +105,18 @@ def run_script(script: str, args: Sequence[str], module: bool, settings: RunSett
 def _run(command: list[str], settings: RunSettings) -> str:
     """Start the script and wait for it; how it ended, in words."""
     ours = settings.output_format not in ("text", "full", "concise") and settings.output_file is None
-    process = subprocess.Popen(command, stdout=sys.stderr.fileno() if ours else None, start_new_session=os.name != "nt")
+    process = subprocess.Popen(command, stdout=sys.stderr.fileno() if ours else None, **processes.apart())
     try:
         code = process.wait(timeout=settings.timeout_s + GRACE_S)
     except subprocess.TimeoutExpired:
-        _kill(process)
+        processes.end(process)
         return f"stopped after {settings.timeout_s:g} s"
     except KeyboardInterrupt:
-        _kill(process)
+        processes.end(process)
         raise
-    if code == -signal.SIGKILL:
-        return "it was killed, most likely for want of memory"
-    return f"it ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError, AttributeError):
-        process.kill()
-    process.wait()
+    if processes.was_killed(code):
+        return f"it was killed, {processes.OUT_OF_MEMORY}"
+    return f"it ended with {processes.ending(code)}"
 
 
 def _ending(script: str, facts: Facts) -> list[Finding]:

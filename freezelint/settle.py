@@ -63,9 +63,9 @@ def _traced(
 ) -> list[Finding]:
     from freezelint.graph_stage import trace_targets
 
-    graph = trace_targets(targets, check.settings, check.settings.root, progress)
+    graph = trace_targets(targets, check.settings, check.settings.root, progress, check.workers)
     outcome.models = len(graph.reports)
-    outcome.tables = _tables(graph.reports)
+    _draw(graph.reports, outcome)
     found = merge(found, check.keep(graph_findings(graph.reports, check)))
     return found + check.keep(graph.notes)
 
@@ -75,7 +75,7 @@ def _verified(
 ) -> list[Finding]:
     from freezelint.run_stage import verify_targets
 
-    result = verify_targets(targets, found, check.settings, check.settings.root, progress)
+    result = verify_targets(targets, check.settings, check.settings.root, progress, check.workers)
     models = check.settings.models
     own_loss = bool(models) and all(model.loss for model in models)
     return _after_run(found, result, outcome, check, OF_THE_MODEL | OF_THE_LOSS if own_loss else OF_THE_MODEL)
@@ -90,7 +90,7 @@ def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Out
     outcome = Outcome([], [], check.sources)
     graph = trace_targets(names, resolver.settings, resolver.folder, progress)
     outcome.models = len(graph.reports)
-    outcome.tables = _tables(graph.reports)
+    _draw(graph.reports, outcome)
     found = merge([], check.keep(graph_findings(graph.reports, check)))
     notes = [
         replace(note, severity=Severity.ERROR) if note.severity is Severity.WARNING else note for note in graph.notes
@@ -199,14 +199,15 @@ def _near(one: Finding, other: Finding) -> bool:
     return any(place.touches(other.location) for place in places)
 
 
-def _tables(reports: Iterable[ModelReport]) -> list[str]:
+def _draw(reports: Iterable[ModelReport], outcome: Outcome) -> None:
+    """A table of each model, and the model for formats that draw it."""
     from freezelint.output.cost_table import render
 
-    told: dict[str, str] = {}  # the table without its name -> with it: a builder and its class give the same model
+    told: dict[str, ModelReport] = {}  # by the table without its name: a builder and its class give the same model
     for report in reports:
-        text = render(report)
-        told.setdefault(text.removeprefix(report.name), text)
-    return list(told.values())
+        told.setdefault(render(report).removeprefix(report.name), report)
+    outcome.pictures = list(told.values())
+    outcome.tables = [report.name + text for text, report in told.items()]
 
 
 def _note(code: str, text: str, severity: Severity = Severity.HINT) -> Finding:

@@ -29,7 +29,7 @@ REACHED = {
 def runs() -> dict[str, Facts]:
     targets = [{"name": name, "build": f"{SYSTEMS / name}.py:build"} for name in REACHED]
     settings = Settings(python=Path(sys.executable), steps=2, device="cpu")
-    result = verify_targets(targets, [], settings, SYSTEMS, lambda _text: None)
+    result = verify_targets(targets, settings, SYSTEMS, lambda _text: None)
     assert result.notes == []
     return {facts.name: facts for facts in result.facts}
 

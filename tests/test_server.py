@@ -73,9 +73,12 @@ class Session:
         raise TimeoutError(f"no diagnostics for {uri}")
 
     async def actions(self, name: str, line: int, only: list[str] | None = None) -> list[lsp.CodeAction]:
+        return await self.actions_at(self.uri(name), line, only)
+
+    async def actions_at(self, uri: str, line: int, only: list[str] | None = None) -> list[lsp.CodeAction]:
         place = lsp.Range(lsp.Position(line, 0), lsp.Position(line, 0))
         context = lsp.CodeActionContext([], only=only)
-        params = lsp.CodeActionParams(lsp.TextDocumentIdentifier(self.uri(name)), place, context)
+        params = lsp.CodeActionParams(lsp.TextDocumentIdentifier(uri), place, context)
         return list(await self.client.text_document_code_action_async(params) or [])
 
     async def hover(self, name: str, line: int, character: int) -> str:
@@ -196,6 +199,41 @@ async def test_notebook_cells(pushed: Any) -> None:
     assert await session.told_of(cells[0].document) == []
     (found,) = await session.told_of(cells[1].document)
     assert (found.code, found.range.start.line) == ("FRZ101", 1)
+
+
+@pytest.mark.asyncio
+async def test_fixes_in_notebook_cells(pushed: Any) -> None:
+    session = pushed.session
+    texts = ["import torch\nnet = torch.nn.Linear(1, 1)", "net.requires_grad = False", "x = 1"]
+    cells = [f"vscode-notebook-cell:{session.uri('n.ipynb')}#c{number}" for number in range(3)]
+    listed = [lsp.NotebookCell(lsp.NotebookCellKind.Code, cell) for cell in cells]
+    document = lsp.NotebookDocument(session.uri("n.ipynb"), "jupyter-notebook", 1, listed)
+    items = [lsp.TextDocumentItem(cell, "python", 1, text) for cell, text in zip(cells, texts, strict=True)]
+    pushed.notebook_document_did_open(lsp.DidOpenNotebookDocumentParams(document, items))
+    await session.told_of(cells[1])
+    fix, silence, _verify = await session.actions_at(cells[1], 0)
+    assert [edit.new_text for edit in fix.edit.changes[cells[1]]] == ["net.requires_grad_(False)"]
+    assert silence.edit.changes[cells[1]][0].new_text == "net.requires_grad = False  # noqa: FRZ101"
+    (whole,) = await session.actions_at(cells[0], 0, only=["notebook.source.fixAll"])
+    assert {uri: [edit.new_text for edit in edits] for uri, edits in whole.edit.changes.items()} == {
+        cells[1]: ["net.requires_grad_(False)"]
+    }
+    pushed.diagnostics.clear()
+    closed = [lsp.TextDocumentIdentifier(cell) for cell in cells]
+    notebook = lsp.NotebookDocumentIdentifier(session.uri("n.ipynb"))
+    pushed.notebook_document_did_close(lsp.DidCloseNotebookDocumentParams(notebook, closed))
+    assert await session.told_of(cells[1]) == []
+
+
+@pytest.mark.asyncio
+async def test_actions_are_about_the_text_as_it_stands(pushed: Any) -> None:
+    session = pushed.session
+    await session.open("a.py", FROZEN_BY_ATTRIBUTE)
+    changed = lsp.VersionedTextDocumentIdentifier(2, session.uri("a.py"))
+    moved = lsp.TextDocumentContentChangeWholeDocument("# moved\n" + FROZEN_BY_ATTRIBUTE)
+    pushed.text_document_did_change(lsp.DidChangeTextDocumentParams(changed, [moved]))
+    fix, *_ = await session.actions("a.py", 4)
+    assert fix.edit.changes[session.uri("a.py")][0].range.start.line == 4
 
 
 @pytest.mark.asyncio

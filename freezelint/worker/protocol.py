@@ -19,6 +19,7 @@ PROTOCOL = 1
 
 OPS: dict[str, tuple[str, str]] = {  # op -> (module of this folder, function); imported when first asked for
     "hello": ("protocol", "hello"),
+    "warm": ("protocol", "warm"),
     "trace": ("trace", "trace"),
     "steps": ("steps", "steps"),
     "script": ("script", "script"),
@@ -38,6 +39,13 @@ def hello(_args: dict[str, Any]) -> dict[str, Any]:
     except metadata.PackageNotFoundError:
         torch_version = ""
     return {"protocol": PROTOCOL, "python": sys.version.split()[0], "torch": torch_version, "prefix": sys.prefix}
+
+
+def warm(_args: dict[str, Any]) -> dict[str, Any]:
+    """Import what a trace and a run need, torch above all, ahead of the first question."""
+    for name in ("trace", "steps"):
+        importlib.import_module(f"{__package__}.{name}")
+    return {}
 
 
 def serve() -> None:
