@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from lsprotocol import types as lsp
@@ -17,6 +18,7 @@ from freezelint.editor import Editor, Positions, SettingsError, notebook_text
 from freezelint.findings import Edit, Finding, Location, Severity
 
 PAUSE_S = 0.2  # after a keystroke, before the text is read
+SETTINGS_S = 2.0  # for the client to answer what its settings are
 SOURCE = "freezelint"
 SEVERITY = {
     Severity.ERROR: lsp.DiagnosticSeverity.Error,
@@ -46,6 +48,7 @@ class FreezelintServer(LanguageServer):
         self.waiting: dict[str, asyncio.Task[None]] = {}
         self.told_settings = ""
         self.reading = ThreadPoolExecutor(1, "read")
+        self.settings_known = asyncio.Event()
 
     def positions(self, uri: str) -> Positions:
         encoding = self.workspace.position_encoding or "utf-16"
@@ -58,6 +61,8 @@ class FreezelintServer(LanguageServer):
 
     async def check(self, uri: str) -> list[Finding]:
         """Read one document in a thread of its own; bad settings are shown once."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.settings_known.wait(), SETTINGS_S)
         path, text, state = to_fs_path(uri) or "", self.text(uri), self.state(uri)
         self.editor.unsaved = {
             to_fs_path(other) or "": document.source.encode()

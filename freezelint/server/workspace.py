@@ -66,6 +66,7 @@ async def ask(ls: FreezelintServer) -> None:
         for scope, answer in zip(scopes, answers or (), strict=False):
             if isinstance(answer, dict):
                 take(ls, answer, to_fs_path(scope) or "" if scope else "")
+    ls.settings_known.set()
     await again(ls)
 
 
