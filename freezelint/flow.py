@@ -14,7 +14,9 @@ from freezelint.gradient_map import Cause, Cut, Edge, GradientMap, Kind, Node
 
 SUMS = frozenset("Add Subtract AddAssign SubtractAssign Minus join sum builtins.sum add sub rsub neg add_ sub_".split())
 SCALED = frozenset("Multiply MultiplyAssign Divide DivideAssign mul div mul_ div_".split())
-SAME = frozenset("float double to cuda cpu squeeze view reshape contiguous".split())
+SAME = frozenset(
+    "float double to cuda cpu squeeze view reshape contiguous clamp clamp_ clamp_min torch.clamp clip".split()
+)
 REDUCTIONS = frozenset("sum mean torch.sum torch.mean".split())
 STACKS = frozenset("torch.stack torch.cat stack cat".split())
 A_FACTOR_OF_ZERO = "a factor of zero"
@@ -169,7 +171,7 @@ class Walk:
         """The cuts that take `dead` its gradient: the first ones on the way back from `start` whose value had a graph.
 
         A value that was cut before (the integers a comparison is made of) has none left to lose: the cut lies deeper.
-        A Python number is the end of any way.
+        A Python number is the end of any way, unless it counts or indexes: an integer never had a gradient.
         """
         if not dead:
             return
@@ -183,12 +185,17 @@ class Walk:
                 lost = wanted & self._behind.get(edge.source, 0)
                 if edge.cut is None or not lost or edge.cut.text == A_FACTOR_OF_ZERO:
                     continue
-                if self._reach[edge.source] & self._growing or edge.cut.cause is Cause.ITEM:
+                if self._reach[edge.source] & self._growing or (edge.cut.cause is Cause.ITEM and self._number(edge)):
                     yield edge, tuple(self.map.nodes[i] for i in sorted(dead) if self._bit.get(i, 0) & lost)
                     continue
                 mine = self.live(edge.source)
                 todo += sorted(mine - seen)
                 seen |= mine
+
+    def _number(self, edge: Edge) -> bool:
+        """Whether a number was made of a value that could have had a gradient, not of an index or a count."""
+        cuts = {cut.cut.cause for node in self.live(edge.source) for cut in self._into(node) if cut.cut}
+        return cuts != {Cause.NON_DIFFERENTIABLE}
 
 
 def summands(map_: GradientMap, loss: int) -> list[int]:

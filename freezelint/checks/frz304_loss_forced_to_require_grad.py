@@ -43,7 +43,7 @@ def _behind(event: TensorFlag, story: Story) -> list[Param]:
     if any(story.flag_at(story.of_node[i], event) is not False for i in live if i in story.of_node):
         return []
     behind = [story.of_node[i] for i in sorted(graph.behind([event.node])) if i in story.of_node]
-    return [param for param in behind if story.flag_at(param, event) and story.optimised(param)]
+    return [param for param in behind if story.optimised(param)]
 
 
 def _read(made: Tensor, story: Story) -> bool:

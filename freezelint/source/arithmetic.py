@@ -18,6 +18,7 @@ from freezelint.source.values import (
     Data,
     Method,
     Param,
+    ParamIter,
     Seq,
     Tensor,
     Value,
@@ -38,8 +39,8 @@ def arithmetic(reader: Reader, node: cst.CSTNode, values: list[Value], operator:
         new.literal = all(isinstance(v, Const) or (isinstance(v, Tensor) and v.literal) for v in values)
         return new
     inner = [t for value in values for t in tensors_in(value)]
-    if all(isinstance(value, Seq) for value in values) and operator == "Add":
-        items = [item for value in values if isinstance(value, Seq) for item in value.items]
+    if operator in ("Add", "AddAssign") and all(isinstance(value, (Seq, ParamIter)) for value in values):
+        items = [item for value in values if isinstance(value, (Seq, ParamIter)) for item in value.items]
         return Seq(items, any(isinstance(v, Seq) and v.open for v in values), "list")
     if len(values) == 2 and isinstance(values[0], Seq) and isinstance(values[1], Seq) and operator == "Subtract":
         return Seq(container_methods.combined(values[0].items, values[1].items, "difference"), values[0].open, "set")
@@ -72,6 +73,8 @@ def _fold(values: list[Value], operator: str) -> Value:
     if isinstance(left, Const) and isinstance(right, Const):
         try:
             result = operation(left.value, right.value)
+            if result is None:
+                return UNKNOWN
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             return UNKNOWN
         small = not isinstance(result, (str, list, tuple, int)) or isinstance(result, int) or len(result) < 4000
@@ -84,6 +87,7 @@ FOLD: dict[str, Callable[[object, object], object]] = {
     "Subtract": lambda a, b: a - b,  # type: ignore[operator]
     "Multiply": lambda a, b: a * b if isinstance(a, (int, float)) and isinstance(b, (int, float)) else None,
     "Divide": lambda a, b: a / b,  # type: ignore[operator]
+    "Power": lambda a, b: a**b if isinstance(a, (int, float)) and b in (2, 3, 0.5, -0.5, -1) else None,
     "FloorDivide": lambda a, b: a // b,  # type: ignore[operator]
     "Modulo": lambda a, b: a % b,  # type: ignore[operator]
 }

@@ -8,7 +8,7 @@ from freezelint.gradient_map import Cause, Cut
 from freezelint.source import elements, library, objects, training
 from freezelint.source.reader import Reader
 from freezelint.source.story import Checkpointed, GradRead, Mode, ModeChange
-from freezelint.source.syntax import parents
+from freezelint.source.syntax import loop_numbers, parents
 from freezelint.source.values import (
     FALSE,
     NONE,
@@ -17,6 +17,7 @@ from freezelint.source.values import (
     Func,
     Instance,
     Manager,
+    Method,
     Option,
     Param,
     ParamIter,
@@ -66,7 +67,7 @@ def checkpoint(reader: Reader, name: str, args: list[Value], kwargs: dict[str, V
         reentrant = None
     if given == NONE:
         reentrant = True
-    fed = carries_gradient(reader, inputs)
+    fed = carries_gradient(reader, [value for value in inputs if not counts(reader, value, inputs, node)])
     rest: list[Value] = []
     if sequential and isinstance(function, (Seq, Instance)):
         result: Value = inputs[0] if inputs else UNKNOWN
@@ -90,6 +91,16 @@ def checkpoint(reader: Reader, name: str, args: list[Value], kwargs: dict[str, V
     return result
 
 
+def counts(reader: Reader, value: Value, inputs: list[Value], node: cst.CSTNode) -> bool:
+    """Whether an argument nobody knows is the number of a loop's pass."""
+    if type(value) is not Value or not isinstance(node, cst.Call) or any(arg.star for arg in node.args):
+        return False
+    plain = [arg.value for arg in node.args if arg.keyword is None]
+    given = plain[len(plain) - len(inputs) :]
+    names = [arg.value for arg, one in zip(given, inputs, strict=False) if one is value and isinstance(arg, cst.Name)]
+    return bool(names) and all(name in loop_numbers(reader.spot(node)) for name in names)
+
+
 def segments(function: Seq | Instance, count: Value) -> tuple[list[Value], list[Value]]:
     """What checkpoint_sequential checkpoints, and its last segment, which it just runs."""
     steps = list(function.items if isinstance(function, Seq) else (function.children or [function]))
@@ -101,7 +112,7 @@ def segments(function: Seq | Instance, count: Value) -> tuple[list[Value], list[
 
 def called_modules(function: Value) -> list[Instance]:
     found = modules_in(function)
-    if isinstance(function, Func) and isinstance(function.owner, Instance):
+    if isinstance(function, (Func, Method)) and isinstance(function.owner, Instance) and function.owner.is_module:
         found.append(function.owner)
     return found
 

@@ -12,6 +12,7 @@ from freezelint.source import (
     builtin_calls,
     construct,
     container_methods,
+    decorators,
     elements,
     expressions,
     library,
@@ -219,6 +220,7 @@ def decorator_modes(reader: Reader, func: Func) -> list[Mode]:
     for decorator in func.info.decorators:
         name = dotted(decorator.decorator)
         if name.split(".")[-1] not in ("no_grad", "inference_mode", "enable_grad", "set_grad_enabled", "_no_grad"):
+            modes += decorators.own_modes(func.info, decorator)
             continue
         reader.frames.append(Frame(func.info.file))
         try:

@@ -2,8 +2,8 @@
 
 Words that make a rule speak let a file pass at once. What is left are modules that only define layers: they pass when
 they show the shape of a mistake (an attribute named once and never used, layers in a plain list, an operation on a
-fresh parameter). The gate may let a file pass that holds nothing; a story that starts in another file reads what it
-needs, gate or not.
+fresh parameter). A script passes when what it runs may train in the files it imports. The gate may let a file pass that
+holds nothing; a story that starts in another file reads what it needs, gate or not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ _SPEAKS = re.compile(
     rb"re[qu]\w*_?g[ar]|inference_mode|grad_enabled|\.backward\(|optim\.[A-Z]|zero_grad|optimizer\w* ?=|freez|"
     rb"training_step|autocast\(|Variable\(|\.eval\b"
 )
+# A script whose training may lie in the files it imports.
+_RUNS = re.compile(rb"^(?:if __name__|for |while |[\w.]*(?:main|train|fit|run)\w*\()", re.MULTILINE)
+_TRAINS = re.compile(rb"train|fit|step|update|learn|main\(")
 SUPPRESSIONS: tuple[bytes, ...] = (b"FRZ", b"freezelint:")
 MODELS: tuple[bytes, ...] = (b"Module", b"torch", b"from_pretrained")
 
@@ -54,6 +57,7 @@ def passes(data: bytes, *, models: bool = False) -> bool:
         _SPEAKS.search(code)
         or _DISCARDED.search(code)
         or (b"no_grad" in code and b"no_grad" in _WITHOUT_GRAD.sub(b"", code))
+        or (b"import" in code and _RUNS.search(code) and _TRAINS.search(code))
     ):
         return True
     return (b"Parameter" in code and suspicious_parameter(code)) or (b"torch" in code and suspicious_module(code))

@@ -64,6 +64,17 @@ NO_TENSOR = frozenset(
 )
 SAME = frozenset("to cuda cpu contiguous float double half bfloat16 pin_memory share_memory_ type".split())
 
+# Operations that save an operand for the gradient of another one (operators by libcst's names), and such criteria.
+SAVES = frozenset(
+    "Multiply MultiplyAssign Divide DivideAssign MatrixMultiply Power item mul mul_ multiply div div_ divide matmul mm "
+    "bmm mv dot outer einsum addmm linear bilinear conv1d conv2d conv3d mse_loss smooth_l1_loss huber_loss kl_div "
+    "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits where gather index_select embedding "
+    "masked_fill masked_select scatter index_add cdist minimum maximum lerp".split()
+)
+SAVING_CRITERIA = frozenset(
+    "MSELoss SmoothL1Loss HuberLoss KLDivLoss CrossEntropyLoss NLLLoss BCELoss BCEWithLogitsLoss".split()
+)
+
 # Functions of torch that make tensors out of nothing.
 CREATORS = frozenset(
     "randn rand zeros ones full empty arange linspace logspace eye randint randperm normal from_numpy as_tensor tensor "

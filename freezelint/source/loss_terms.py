@@ -80,7 +80,7 @@ def without_grad_mode(map_: GradientMap, row: Loss) -> bool:
     place = row.cut.place
     if row.cut.cause not in WITHOUT_GRAD:
         return False
-    if isinstance(place, Spot) and not row.cut.text.startswith("@") and enclosing_with(place) is None:
+    if isinstance(place, Spot) and "set_grad_enabled" in row.cut.text and enclosing_with(place) is None:
         return True
     return row.whole and bool(_tops_cut(map_, row.loss.id))
 
@@ -123,6 +123,15 @@ def at_first_cut(rows: Iterable[Loss]) -> Iterator[tuple[Loss, list[Loss]]]:
         yield group[0], group[1:]
 
 
+def depending(map_: GradientMap, starts: Iterable[int]) -> set[int]:
+    """The nodes and every value made of them, cuts or not; a value is always younger than what it is made of."""
+    found = set(starts)
+    for node in map_.nodes:
+        if any(edge.source in found for edge in map_.into(node.id)):
+            found.add(node.id)
+    return found
+
+
 def runs_alone(map_: GradientMap, row: Loss, subject: Any) -> bool:
     """Whether a block without grad mode holds one whole network on data: nothing frozen, nothing fed by what trains.
 
@@ -131,7 +140,8 @@ def runs_alone(map_: GradientMap, row: Loss, subject: Any) -> bool:
     if not isinstance(subject, Story) or row.term is not None or row.cut.cause not in WITHOUT_GRAD:
         return False
     lost = {id(param) for param in param_nodes(subject, row.lost)}
-    inside = [edge.source for edge in map_.edges if edge.cut and edge.cut.place == row.cut.place]
+    after = depending(map_, [node.id for node in row.lost])
+    inside = [e.source for e in map_.edges if e.cut and e.cut.place == row.cut.place and e.target in after]
     behind = {id(subject.of_node[i]) for i in map_.behind(inside) if i in subject.of_node}
     if not lost or behind != lost:
         return False

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut, Kind
+from freezelint.source import library
 from freezelint.source.project import FunctionInfo, ModuleInfo, Project
-from freezelint.source.story import Context, Event, Mode, ModeChange, Spot, Story
+from freezelint.source.story import Context, Event, Mode, ModeChange, Saved, Spot, Story
 from freezelint.source.values import UNKNOWN, Data, Instance, Param, Params, Tensor, Union, Value, tensors_in, union
 
 E = TypeVar("E", bound=Event)
@@ -232,14 +233,18 @@ class Reader:
             cause = Cause.INFERENCE_MODE if mode.kind == "inference_mode" else Cause.NO_GRAD
             cut = Cut(cause, mode.spot, mode.text, scope=spot)
         inference = (mode.spot or spot) if mode.kind == "inference_mode" and name != "join" else None
+        saved: Tensor | None = None
         for source in dict.fromkeys(t for value in sources for t in tensors_in(value)):
             origin = self.node_of(source)
             if origin is not None:
                 self.map.edge(origin, new, cut, sure=sure)
-            if name == "join" and isinstance(source, Tensor):
-                inference = inference or source.inference
+            if isinstance(source, Tensor) and source.inference is not None:
+                inference = inference or source.inference if name == "join" else inference
+                saved = source
         if unknown:
             self.map.edge(self.unknown_source(), new, cut, sure=False)
+        if saved is not None and cut is None and spot is not None and name.split(".")[-1] in library.SAVES:
+            self.emit(Saved, spot, saved, new, name)
         return Tensor(new, inference=inference, spot=spot)
 
     def unknown_source(self) -> int:

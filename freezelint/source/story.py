@@ -9,7 +9,7 @@ import libcst as cst
 
 from freezelint.findings import Location
 from freezelint.gradient_map import GradientMap
-from freezelint.source.values import Dict, Instance, Optimizer, Param, Value
+from freezelint.source.values import Dict, Instance, Optimizer, Param, Tensor, Value
 
 if TYPE_CHECKING:
     from freezelint.source.project import FunctionInfo, ModuleInfo
@@ -203,6 +203,15 @@ class Written(Event):
 
     param: Param
     how: str
+
+
+@dataclass(eq=False, slots=True)
+class Saved(Event):
+    """An operation that may have to save a tensor made under inference mode; `node` is its result."""
+
+    tensor: Tensor
+    node: int
+    name: str
 
 
 @dataclass(eq=False, slots=True)

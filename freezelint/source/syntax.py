@@ -49,6 +49,21 @@ def within_function(spot: Spot) -> Iterator[cst.CSTNode]:
         yield node
 
 
+def loop_numbers(spot: Spot) -> set[str]:
+    """The names that count the passes of the loops round a node: `for i in range(n)`, `for i, x in enumerate(xs)`."""
+    found: set[str] = set()
+    for node in within_function(spot):
+        if not isinstance(node, cst.For) or not isinstance(node.iter, cst.Call):
+            continue
+        target: cst.BaseExpression = node.target
+        over = dotted(node.iter.func)
+        if over == "enumerate" and isinstance(target, cst.Tuple):
+            target = target.elements[0].value
+        if over in ("range", "enumerate") and isinstance(target, cst.Name):
+            found.add(target.value)
+    return found
+
+
 def tests_over(spot: Spot) -> list[tuple[cst.If, cst.BaseExpression]]:
     """The `if`s a node runs under in its function, also those that `continue` past it."""
     found: list[tuple[cst.If, cst.BaseExpression]] = []

@@ -241,10 +241,13 @@ def namespace(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Va
 def module_method(
     reader: Reader, owner: Instance, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
 ) -> Value:
+    from freezelint.source import construct
     from freezelint.source.module_methods import METHODS, other
 
     if not owner.is_module:
         return other(reader, owner, name, args, kwargs, node)
+    if name == "__call__":
+        return construct.call_instance(reader, owner, args, kwargs, node)
     handler = METHODS.get(name)
     return handler(reader, owner, args, kwargs, node) if handler else other(reader, owner, name, args, kwargs, node)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+import libcst as cst
+
 from freezelint.gradient_map import Kind
 from freezelint.source.edits import assigned_name
-from freezelint.source.story import Backward, Checkpointed, GradRead, Story, TensorFlag
+from freezelint.source.story import Backward, Checkpointed, GradRead, Spot, Story, TensorFlag
 from freezelint.source.values import Data, Tensor, Value, tensors_in
 
 DATA = re.compile(r"(x|xs|inputs?|batch|data|imgs?|images?|samples?|features?)\w?$", re.IGNORECASE)
@@ -46,10 +48,17 @@ def _input(story: Story, event: TensorFlag) -> bool:
     for made in flowing([event.result]):
         behind = story.map.behind([made.node])
         names = {story.map.nodes[i].name for i in behind if story.map.nodes[i].kind is Kind.INPUT}
-        learnt = not event.context.loops and bool(names & NEW) and not DATA.match(assigned_name(event.spot))
+        learnt = not event.context.loops and bool(names & NEW) and not DATA.match(_name_of(event.spot))
         if getattr(made, "literal", False) or story.map.parameters(behind) or learnt:
             return False
     return True
+
+
+def _name_of(spot: Spot) -> str:
+    """The name of what was made to require grad: of `x.requires_grad = True` x, else what its statement assigns."""
+    node = spot.node.func if isinstance(spot.node, cst.Call) else spot.node
+    owner = node.value if isinstance(node, cst.Attribute) and node.attr.value.startswith("requires_grad") else None
+    return owner.value if isinstance(owner, cst.Name) else assigned_name(spot)
 
 
 def flowing(values: Iterable[Value | None]) -> list[Tensor | Data]:
