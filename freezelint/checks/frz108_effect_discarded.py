@@ -67,10 +67,13 @@ def detached(story: Story, event: Statement, node: cst.Call) -> bool | None:
 
 def used_after(event: Event, name: str, node: cst.Call) -> bool:
     """Whether what the name holds is read again, on the lines below or in the next pass of the loop."""
-    if not name.isidentifier() or node is not getattr(event, "node", None):
+    if node is not getattr(event, "node", None):
         return True
     place, function = event.spot.locate(), scope(event)
     lines = event.spot.file.text.splitlines()
+    if not name.isidentifier():
+        following = next((line.strip() for line in lines[place.end_line :] if line.strip()), "")
+        return not following.startswith((f"{name} = None", f"del {name}"))
     end = Spot(event.spot.file, function).locate().end_line if isinstance(function, cst.FunctionDef) else len(lines)
     below = "\n".join(lines[place.end_line : end])
     loop = loop_around(Spot(event.spot.file, node))

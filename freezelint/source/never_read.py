@@ -16,6 +16,12 @@ PLAIN_BASES = frozenset(
     "Module LightningModule ABC object Generic PreTrainedModel Protocol PyTorchModelHubMixin".split()
 )
 _COMMENT = re.compile(r"#[^\n\"']*$", re.MULTILINE)
+_WORDS_OF_AUTHOR = re.compile(r"#.*$|\"\"\"(?s:.*?)\"\"\"", re.MULTILINE)
+_UNUSED = re.compile(
+    r"\bunused\b|\b(not|never)\b[\w\s]{0,12}\b(used|read|reads|needed)\b|\bskipping the\b|\bround-?trip|"
+    r"(?<!gradient )(?<!gradient_)\bcheckpoint(?!ing|\()|\b(back\w*|weights?) compat|\blegacy\b",
+    re.IGNORECASE,
+)
 _MOST_FILES = 6000
 _texts: dict[str, dict[str, str]] = {}
 
@@ -40,6 +46,12 @@ def never_read(info: ClassInfo, name: str) -> bool:
         if outer.search(text) or (heirs.search(text) and _read_by_heirs(text, heirs, inside)):
             return False
     return True
+
+
+def known_unused(info: ClassInfo) -> bool:
+    """Whether the class says itself, in a comment or its docstring, that it builds what it does not use."""
+    words = " ".join(_WORDS_OF_AUTHOR.findall(info.file.code(info.node)))
+    return _UNUSED.search(" ".join(words.split())) is not None
 
 
 def reads(info: ClassInfo, name: str, part: str | None = None) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from freezelint.gradient_map import Cause, Cut, Edge, Kind
-from freezelint.source.never_read import never_read, reads
+from freezelint.source.never_read import known_unused, never_read, reads
 from freezelint.source.project import ClassInfo
 from freezelint.source.starved import enclosing_with, stepped_after
 from freezelint.source.story import AttributeSet, Backward, ModeChange, ModuleCall, Spot, Story
@@ -136,7 +136,7 @@ def unused(story: Story) -> Iterator[Unreached]:
     last = {event.name: event for event in story.of(AttributeSet) if _own(event, info)}
     for name, event in last.items():
         params = _trainable(story, event.value)
-        if params and all(param.node is None for param in params) and never_read(info, name):
+        if params and all(param.node is None for param in params) and never_read(info, name) and not known_unused(info):
             yield Unreached(name, event.spot, event.target if isinstance(event.target, Instance) else None)
 
 
