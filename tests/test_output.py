@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import npm
 import pytest
 from tool import FROZEN_BY_ATTRIBUTE, freezelint, write
 
 from freezelint import book
 from freezelint.findings import Edit, Evidence, Finding, Fix, Location, Related, Safety, Severity, Verdict
 from freezelint.output import FORMATS, Report, render
-from freezelint.settings import OUTPUT_FORMATS
+from freezelint.settings import OUTPUT_FORMATS, PICTURES
 
 AT = Location("src/train a.py", 12, 4, 12, 19)
 SETTLED = Evidence(
@@ -53,8 +54,8 @@ def report(findings: list[Finding], **more: Any) -> Report:
 
 
 def test_every_format_is_offered_and_renders() -> None:
-    assert FORMATS.keys() == set(OUTPUT_FORMATS)
-    for name in FORMATS:
+    assert FORMATS.keys() == {*OUTPUT_FORMATS, *PICTURES}
+    for name in OUTPUT_FORMATS:
         assert "FRZ201" in render(report(ALL), name)
         assert render(report([]), name).strip() or name == "github" or name == "json-lines"
 
@@ -239,23 +240,14 @@ def test_sarif_passes_the_multitool_without_error_or_warning(
 
 
 def sarif_multitool() -> list[str]:
-    """The validator: found on the path, or fetched by npm into a folder of the user's cache."""
+    """The validator: found on the path, or fetched by npm."""
     if found := shutil.which("sarif-multitool") or os.environ.get("SARIF_MULTITOOL"):
         return [found]
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed: SARIF is not validated")
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "freezelint-tests"
-    home.mkdir(parents=True, exist_ok=True)
-    found = home / "node_modules" / ".bin" / "sarif-multitool"
-    if not found.exists():
-        command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(home), "@microsoft/sarif-multitool"]
-        if subprocess.run(command, capture_output=True, timeout=300, check=False).returncode:
-            pytest.skip("@microsoft/sarif-multitool cannot be fetched: SARIF is not validated")
-    for binary in home.glob("node_modules/@microsoft/sarif-multitool-*/Sarif.Multitool"):
+    modules = npm.modules("@microsoft/sarif-multitool")
+    for binary in modules.glob("@microsoft/sarif-multitool-*/Sarif.Multitool"):
         binary.chmod(0o755)
         return [str(binary)]
-    return [str(found)]
+    return [str(modules / ".bin" / "sarif-multitool")]
 
 
 def shape(value: Any) -> Any:
