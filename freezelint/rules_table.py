@@ -1,4 +1,5 @@
-"""What `freezelint rule --all` prints: every rule with its name, who raises it, its fix and its severity."""
+"""What `freezelint rule --all` prints: every rule with its name, who raises it, its severity, its fix and whether it is
+on without being asked for."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ def render(output_format: str) -> str:
         return json.dumps(rows, indent=2)
     lines = []
     for row in rows:
-        state = "preview" if row["preview"] else ""
+        state = "--preview" if row["preview"] else "on"
         cells = (row["code"], f"{row['name']:<32}", f"{' '.join(row['witnesses']):<17}", f"{row['severity']:<8}")
         lines.append("  ".join((*cells, f"{row['fix']:<7}", state)).rstrip())
-    head = f"{'code':<6}  {'name':<32}  {'raised by':<17}  {'severity':<8}  {'fix':<7}"
+    head = f"{'code':<6}  {'name':<32}  {'raised by':<17}  {'severity':<8}  {'fix':<7}  default"
     return "\n".join([head.rstrip(), *lines])
 
 
