@@ -62,6 +62,8 @@ class Parameter:
     steps_without_gradient: int
     moved_while_frozen: float
     place: Location | None = None
+    passes: int = 0  # backward passes that reached it
+    loaded: bool = False  # given weights after it was made
 
 
 @dataclass(frozen=True)

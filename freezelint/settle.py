@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from freezelint import book
+from freezelint.backing import borne_out
 from freezelint.config import Resolver
 from freezelint.findings import ClaimKind, Evidence, Finding, Location, Severity, Verdict
 from freezelint.rule import ask, table
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 STARVATION = frozenset(
-    {"FRZ301", "FRZ302", "FRZ303", "FRZ305", "FRZ306"}
+    {"FRZ301", "FRZ302", "FRZ303", "FRZ305", "FRZ306", "FRZ313"}
 )  # one cause, told under the code that came first
 
 # A run of a model alone, under a loop and a loss of our own, refutes only what the model itself decides.
@@ -223,7 +224,7 @@ def _after_run(
     open_before = {id(finding) for finding in found}
     for facts in result.facts:
         seen = check.keep([*ask(checks, facts), *(in_run(one, facts) for one in ask(checks, facts.map, facts))])
-        found = merge(_paired(found, seen), seen)
+        found = merge(_paired(found, seen, facts, check.in_cells), seen)
     if result.facts:
         found = [
             settled(one, result.facts, refutable, check.in_cells) if id(one) in open_before else one for one in found
@@ -234,14 +235,22 @@ def _after_run(
     return found + check.keep(result.notes)
 
 
-def _paired(found: list[Finding], seen: list[Finding]) -> list[Finding]:
-    """Confirm a finding whose rule the run raised once in the same file, but at the line where the harm showed."""
+def _paired(
+    found: list[Finding], seen: list[Finding], facts: Facts, in_cells: Callable[[Location], Location]
+) -> list[Finding]:
+    """Confirm a finding whose rule the run raised once, but at the line where the harm showed: in the same file, or
+    in another one where the run saw nothing of the finding's own line."""
     paired = list(found)
+
+    def alike(known: Finding, later: Finding) -> bool:
+        far = known.code == later.code and not facts.saw(_full(in_cells(known.location)))
+        return _same_file(known, later) or far
+
     for later in [item for item in seen if not any(same(known, item) for known in found)]:
-        alike = [n for n, known in enumerate(paired) if _same_file(known, later) and _unseen(known)]
-        if len(alike) == 1 and sum(_same_file(other, later) for other in seen) == 1:
-            known = paired[alike[0]]
-            paired[alike[0]] = replace(known, evidence=known.evidence + later.evidence)
+        known_alike = [n for n, known in enumerate(paired) if alike(known, later) and _unseen(known)]
+        if len(known_alike) == 1 and sum(alike(paired[known_alike[0]], other) for other in seen) == 1:
+            known = paired[known_alike[0]]
+            paired[known_alike[0]] = replace(known, evidence=known.evidence + later.evidence)
             seen.remove(later)
     return paired
 
@@ -283,6 +292,9 @@ def settled(
     elif finding.code not in refutable:
         reason = "only a run of the training itself shows it: `freezelint run SCRIPT`"
     else:
+        backed = next((item for facts in watched if (item := borne_out(finding, facts))), None)
+        if backed is not None:
+            return finding.with_evidence(backed)
         steps = sum(facts.steps for facts in watched)
         detail = f"the line ran, and {_steps(steps)} showed nothing of it"
         return finding.with_evidence(Evidence("run", Verdict.REFUTED, detail, watched[0].device, {"steps": steps}))

@@ -18,7 +18,7 @@ LAYERS = [
     {"", "findings"},
     {"gradient_map", "textfile", "book", "fixes"},
     {"rule", "settings", "cache", "suppress", "rules_table", "facts", "flow", "measured", "model_report", "settings_schema"},
-    {"config", "contract", "output"},
+    {"config", "contract", "output", "backing"},
     {"processes"},
     {"source", "client"},
     {"checks"},

@@ -128,3 +128,8 @@ def seen_in_run(facts: Facts) -> Iterator[Finding]:
             "{parameters} parameters kept the other value, {trained} of them got a gradient",
             severity=None if fact.numbers["parameters"] else Severity.HINT,
         )
+    for fact in facts.of("uncalled"):
+        yield fact.report(RULE, UNCALLED, "its loop ran, and nothing was set")
+    for fact in facts.of("always_true"):
+        detail = "the line ran, and {frozen} frozen parameters are in an optimizer"
+        yield fact.report(RULE, ALWAYS, detail, severity=None if fact.numbers["frozen"] else Severity.HINT)

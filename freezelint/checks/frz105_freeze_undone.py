@@ -26,6 +26,7 @@ RULE = Rule(
 )
 HOW = {
     "replaced": "a fresh module that trains takes its place",
+    "renormed": "its weight is split into two parameters that train",
     "set back": "`requires_grad` is set back to True",
     "drawn anew": "its loaded weights are drawn anew",
     "inverted": "it is told to train where it says freeze",

@@ -9,6 +9,7 @@ import torch
 from .flow_map import MapBuilder
 from .ledger import Leaf
 from .monitor import Monitor
+from .observe_filters import filters
 from .observe_flags import flags
 from .observe_frozen import frozen
 from .observe_inputs import inputs
@@ -33,13 +34,16 @@ def digest(monitor: Monitor) -> dict[str, Any]:
     }
 
 
-CAUSES = {"forced_loss", "no_grad_mode", "zeroed_before_step", "zeroed_each_time", "inference_saved", "exhausted"}
+CAUSES = {
+    "forced_loss", "no_grad_mode", "zeroed_before_step", "zeroed_each_time", "inference_saved", "exhausted",
+    "idle_filter",
+}  # fmt: skip
 
 
 def told(monitor: Monitor) -> list[Fact]:
     """Every fact; that nothing trains only where no other fact says why."""
     found: list[Fact] = []
-    for observe in (flags, frozen, course, owners, inputs):
+    for observe in (filters, flags, frozen, course, owners, inputs):
         found.extend(monitor.safely(list, observe(monitor)) or [])
     found = unique(found)
     if any(item["kind"] in CAUSES for item in found):
@@ -69,6 +73,8 @@ def parameters(monitor: Monitor) -> list[dict[str, Any]]:
             "steps_without_gradient": leaf.no_gradient,
             "moved_while_frozen": leaf.moved_frozen,
             "place": list(leaf.place) if leaf.place else None,
+            "passes": leaf.reached,
+            "loaded": not leaf.writes or any(write.value == "load" for write in leaf.writes),
         }
         for leaf in named_leaves(monitor)
     ]

@@ -9,22 +9,33 @@ import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from .places import Place, Places
-from .source_text import function_at, tree
+from .places import Place, Places, called_from_torch
+from .source_text import function_at, statement_at, tree
 
 ITERATORS = (types.GeneratorType, filter, map, zip, itertools.chain, itertools.islice)
+MOST_WALKS, MOST_NAMES = 500, 5000
 LOOKS = 4  # a line that drained nothing named this often is not looked at again
 
 
+@dataclass
+class Walk:
+    """A loop of the user's over named parameters or modules, to its end: what it met, and names that hold nothing."""
+
+    names: list[str] = field(default_factory=list)
+    empty: set[str] = field(default_factory=set)
+
+
 class Drains:
-    """Uses of a name after the iterator it holds was drained."""
+    """Uses of a name after the iterator it holds was drained; and the names that walks over a model met."""
 
     def __init__(self, places: Places, busy: Callable[[], bool]) -> None:
         self.places = places
         self.busy = busy
         self.found: list[tuple[Place, Place, str]] = []  # (use, where it was drained, name)
+        self.walks: dict[Place, Walk] = {}
         self._looked: dict[Any, int] = {}
 
     def wrap(self, original: Any) -> Any:
@@ -37,6 +48,29 @@ class Drains:
                 self.drained(sys._getframe())
 
         return parameters
+
+    def wrap_named(self, original: Any) -> Any:
+        """The same of `named_parameters` and its like, with the names that were handed out."""
+
+        @functools.wraps(original)
+        def named(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            names = []
+            for pair in original(*args, **kwargs):
+                names.append(pair[0])
+                yield pair
+            if not self.busy() and not called_from_torch():
+                self.walked(names)
+                self.drained(sys._getframe())
+
+        return named
+
+    def walked(self, names: list[str]) -> None:
+        user = self.places.frame()
+        if user is None or len(self.walks) > MOST_WALKS:
+            return
+        walk = self.walks.setdefault(self.places.of(user), Walk())
+        walk.names += names[: MOST_NAMES - len(walk.names)]
+        walk.empty |= {name for name, value in user.f_locals.items() if value is None or is_empty(value)}
 
     def drained(self, generator_frame: types.FrameType) -> None:
         user = self.places.frame()
@@ -73,6 +107,10 @@ class Drains:
                 self.found.append((use, where, name))
 
 
+def is_empty(value: Any) -> bool:
+    return isinstance(value, (str, list, tuple, set, frozenset, dict)) and not value
+
+
 def holds(value: Any, frames: set[int], depth: int = 3) -> bool:
     """Whether an iterator is, or draws from, the generator that runs in one of `frames`."""
     if isinstance(value, types.GeneratorType):
@@ -94,6 +132,8 @@ def uses_after(name: str, place: Place) -> list[tuple[int, int]]:
     if body is None:
         return []
     names = {name}
+    if name in bound_by(place):
+        return []
     found: list[tuple[int, int]] = []
     nodes = sorted(
         (node for node in own_nodes(body) if isinstance(node, (ast.stmt, ast.expr))),
@@ -113,6 +153,12 @@ def uses_after(name: str, place: Place) -> list[tuple[int, int]]:
         elif isinstance(node, ast.expr) and consumes(node, names):
             found.append((node.lineno, node.end_lineno or node.lineno))
     return [use for use in found if not exclusive(body, place[1], use[0])]
+
+
+def bound_by(place: Place) -> set[str]:
+    """What the running statement itself binds anew: `params = list(params)` leaves nothing used up."""
+    statement = statement_at(place)
+    return {dotted(target) for target in statement.targets} if isinstance(statement, ast.Assign) else set()
 
 
 def consumes(node: ast.expr, names: set[str]) -> bool:

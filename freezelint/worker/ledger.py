@@ -56,6 +56,7 @@ class Leaf:
         self.owners: list[Mod] = []
         self.attribute = ""
         self.registered = False
+        self.made_inside = False  # by the forward of a module
         self.used = False
         self.averaged = False  # moved in place by the script itself
         self.attacked = False  # an input that autograd.grad optimises by hand
@@ -87,6 +88,7 @@ class Mod:
         self.calls = 0
         self.calls_training = 0
         self.called_at: Place | None = None
+        self.fed: list[Any] = []  # values with a graph that its first calls were given
         self.frozen_drift = 0  # forwards in train mode that moved running statistics while the weights were frozen
         self.drift_at: Place | None = None
         self.drift = 0.0
@@ -128,6 +130,7 @@ class Opt:
         self.steps = 0
         self.empty_steps = 0
         self.step_at: Place | None = None
+        self.empty_groups: list[int] = []  # groups by number that hold no parameter
         self.zero_lr: dict[int, bool] = {}  # id(leaf) -> every step so far had lr 0
         self.error = ""
         self.scheduled = False

@@ -43,7 +43,7 @@ class ModulePatches:
             def call_and_tell(self: Any, *args: Any, **kwargs: Any) -> Any:
                 if monitor.flow.quiet:
                     return original(self, *args, **kwargs)
-                entry = monitor.safely(monitor.forward_started, self)
+                entry = monitor.safely(monitor.forward_started, self, args)
                 try:
                     return original(self, *args, **kwargs)
                 finally:
@@ -116,9 +116,30 @@ class ModulePatches:
 
             return classmethod(from_pretrained)
 
+        def copied(original: Any) -> Any:
+            @functools.wraps(original)
+            def __deepcopy__(self: Any, memo: Any) -> Any:  # noqa: N807
+                result = original(self, memo)
+                monitor.safely(monitor.loaded, result, "deepcopy")
+                return result
+
+            return __deepcopy__
+
+        def made(original: Any) -> Any:
+            def new_and_tell(cls: Any, *args: Any, **kwargs: Any) -> Any:
+                result = original(cls, *args, **kwargs)
+                if monitor.stack and not monitor.flow.quiet:
+                    monitor.safely(monitor.made_in_forward, result)
+                return result
+
+            return new_and_tell
+
+        self.put(nn.Parameter, "__new__", made)
+        self.put(nn.Parameter, "__deepcopy__", copied)
         self.put(nn.Module, "zero_grad", zero)
-        for name in ("parameters", "named_parameters"):
-            self.put(nn.Module, name, monitor.drains.wrap)
+        self.put(nn.Module, "parameters", monitor.drains.wrap)
+        for name in ("named_parameters", "named_modules", "named_children"):
+            self.put(nn.Module, name, monitor.drains.wrap_named)
         for name in ("clip_grad_norm_", "clip_grad_value_"):
             self.put(torch.nn.utils, name, clip)
         self.put(nn.Embedding, "from_pretrained", pretrained)

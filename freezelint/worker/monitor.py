@@ -22,8 +22,9 @@ from .places import Place, Places, called_from_torch
 from .record import Flow
 from .scopes import Scopes
 from .source_text import discarded_comparison
-from .tape import Call, Node
+from .tape import Call, Node, tensors
 
+FIRST_CALLS = 4
 NORMS = torch.nn.modules.batchnorm._NormBase
 
 
@@ -199,7 +200,7 @@ class Monitor(Scopes, Passes):
         elif isinstance(target, Tensor) and leaf is None:
             leaf = self.alias_of(target)
             if self.is_gradient(target):
-                self.masked(target)
+                self.emptied(target) if name == "zero_" else self.masked(target)
                 leaf = None
         if leaf is not None:
             leaf.writes.append(Flag("init" if name in KIND.fills else "load", self.places.outer(), name))
@@ -231,6 +232,12 @@ class Monitor(Scopes, Passes):
         known = self.gradients.get(id(tensor))
         return known is not None and known[0]() is tensor
 
+    def emptied(self, gradient: Tensor) -> None:
+        """`p.grad.zero_()`: zeroing by hand, no reading of the gradient."""
+        leaf = self.gradients[id(gradient)][1]
+        del leaf.read_by[-1:]
+        self.cleared([leaf], self.places.here(4))
+
     def masked(self, gradient: Tensor) -> None:
         leaf = self.gradients[id(gradient)][1]
         leaf.masked.append(self.places.here(4))
@@ -252,9 +259,12 @@ class Monitor(Scopes, Passes):
         node = None if leaf is not None else self.flow.of(owner)
         self.event("misspelt", place, leaf=leaf, name=name, value=value, carries=node is not None)
 
-    def forward_started(self, module: nn.Module) -> Mod:
+    def forward_started(self, module: nn.Module, args: tuple[Any, ...] = ()) -> Mod:
         entry = self.ledger.module(module)
         entry.calls += 1
+        if entry.calls < FIRST_CALLS:
+            values = (self.flow.of(tensor) for tensor in tensors(args) if tensor.requires_grad)
+            entry.fed += [node for node in values if node is not None]
         training = module.training
         if entry.called_at is None:
             entry.called_at = self.places.here(4)

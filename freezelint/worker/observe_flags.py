@@ -19,6 +19,7 @@ def flags(monitor: Monitor) -> Iterator[Fact]:
     yield from temporaries(monitor)
     yield from undone(ledger)
     yield from rebuilt(monitor)
+    yield from renormed(ledger)
     yield from misaligned(ledger)
     yield from comparisons(monitor)
     yield from inverted(monitor)
@@ -89,24 +90,55 @@ def undone(ledger: Ledger) -> Iterator[Fact]:
 
 
 def rebuilt(monitor: Monitor) -> Iterator[Fact]:
-    """A frozen module replaced by a fresh one that trains, before the first step."""
+    """A frozen module or parameter replaced by a fresh one that trains, before the first step.
+
+    A new head on a network that was frozen as a whole is none: the freeze was not about the old head.
+    """
     start = min((opt.first_step for opt in monitor.ledger.optimizers if opt.first_step), default=0)
     for event in monitor.events:
-        if event["kind"] != "replaced" or event["parameter"] or event["seq"] > start:
+        if event["kind"] != "replaced" or event["seq"] > start:
             continue
-        old, new = event["old"], event["new"]
-        gone = everything(old) if isinstance(old, Mod) else []
-        fresh = everything(new) if isinstance(new, Mod) else []
-        if not gone or [leaf.shape for leaf in gone] != [leaf.shape for leaf in fresh]:
+        gone, fresh, around = taken_out(event) if event["parameter"] else exchanged(event)
+        if not gone or not fresh or not all(map(frozen_at, gone)) or not all(leaf.wanted for leaf in fresh):
             continue
-        if all(frozen_at(leaf) for leaf in gone) and all(leaf.wanted for leaf in fresh):
-            yield fact(
-                "freeze_undone",
-                event["place"],
-                new.name,
-                text="replaced",
-                related=[(frozen_at(gone[0]), "frozen here")],
-            )
+        same = len(gone) > 2 and [leaf.shape for leaf in gone] == [leaf.shape for leaf in fresh]
+        if same or frozen_with(gone, monitor.ledger) <= {id(leaf) for leaf in around}:
+            new, freeze = event["new"], frozen_at(gone[0])
+            name = new.name if isinstance(new, Mod) else fresh[0].name
+            yield fact("freeze_undone", event["place"], name, text="replaced", related=[(freeze, "frozen here")])
+
+
+def exchanged(event: dict[str, Any]) -> tuple[list[Leaf], list[Leaf], list[Leaf]]:
+    """The parameters of the module that went, of the one that came, and all that a freeze of the old one is about."""
+    old, new = event["old"], event["new"]
+    gone = everything(old) if isinstance(old, Mod) else []
+    return gone, everything(new) if isinstance(new, Mod) else [], gone
+
+
+def taken_out(event: dict[str, Any]) -> tuple[list[Leaf], list[Leaf], list[Leaf]]:
+    entry: Mod = event["module"]
+    new = entry.current.get(event["name"])
+    gone = [leaf for leaf in entry.own if leaf is not new and leaf.attribute == event["name"]]
+    return gone, [new] if new is not None else [], everything(entry)
+
+
+def frozen_with(leaves: list[Leaf], ledger: Ledger) -> set[int]:
+    """All that the same lines froze."""
+    places = {frozen_at(leaf) for leaf in leaves}
+    return {id(leaf) for leaf in ledger.leaves.values() if leaf.is_parameter and frozen_at(leaf) in places}
+
+
+def renormed(ledger: Ledger) -> Iterator[Fact]:
+    """`weight_norm` of a frozen layer: two parameters that train stand in for the frozen one."""
+    for leaf in ledger.leaves.values():
+        module = leaf.owner.ref() if leaf.owner is not None and leaf.is_parameter and frozen_at(leaf) else None
+        if module is None or leaf.owner is None or leaf.attribute in module._parameters:
+            continue
+        parts = [leaf.owner.current.get(f"{leaf.attribute}{end}") for end in ("_g", "_v", "_orig")]
+        fresh = [part for part in parts if part is not None and part.wanted]
+        if fresh:
+            related = [(frozen_at(leaf), "frozen here")]
+            yield fact("freeze_undone", fresh[0].place, leaf.owner.name, text="renormed", related=related)
 
 
 def misaligned(ledger: Ledger) -> Iterator[Fact]:

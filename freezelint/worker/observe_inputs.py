@@ -16,10 +16,10 @@ def inputs(monitor: Monitor) -> Iterator[Fact]:
     forced: set[int] = set()
     hidden = {id(leaf) for _, _, _, leaves in ledger.hidden for leaf in leaves}
     for event in monitor.events:
-        if event["kind"] != "forced" or not event["effect"] or event["behind"] is None:
+        if event["kind"] != "forced" or not event["effect"]:
             continue
         leaf: Leaf = event["node"].detail
-        lost = behind(event["behind"], live=False) & wanted
+        lost = behind(event["node"], live=False) & wanted
         if lost and not leaf.read_by:
             forced.add(id(leaf))
             yield fact("forced_loss", event["place"], event["text"], parameters=len(lost), reached=leaf.reached)

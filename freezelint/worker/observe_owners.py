@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .flow_map import behind, registration
@@ -39,12 +40,15 @@ def unregistered(ledger: Ledger) -> Iterator[Fact]:
 
 
 def made_in_forward(ledger: Ledger) -> Iterator[Fact]:
-    """A module built anew in every forward: what it learns is thrown away with it."""
+    """A module or parameter made anew in every forward: what it learns is thrown away with it."""
     for entry in list(ledger.modules.values()):
         if entry.inside and any(leaf.reached and not leaf.optimizers for leaf in entry.own):
             yield fact(
                 "unregistered", entry.place, entry.type, text="module made in forward", parameters=len(entry.own)
             )
+    for leaf in list(ledger.leaves.values()):
+        if leaf.made_inside and leaf.reached and not leaf.optimizers and not leaf.registered:
+            yield fact("unregistered", leaf.place, "a parameter", text="parameter made in forward", parameters=1)
 
 
 def replaced(monitor: Monitor) -> Iterator[Fact]:
@@ -127,8 +131,9 @@ def inside(leaves: list[Leaf], top: Mod | None, stepping: list[Opt], ledger: Led
     late = [leaf for leaf in leaves if leaf.seq > opt.seq or any(f.value and f.seq > opt.seq for f in leaf.flags)]
     held = size(opt.leaves)
     settled = [leaf for leaf in leaves if loaded(leaf) or in_eval(leaf)]
-    forgotten = bool(late) or (not settled and size(leaves) < held)
-    kind = "missing_from_optimizer" if forgotten else "not_optimized"
+    between = size(leaves) < 4 * held and crossed(leaves, {id(leaf) for leaf in opt.leaves}, monitor)
+    missing = bool(late) or (not settled and (size(leaves) < held or between))
+    kind = "missing_from_optimizer" if missing else "not_optimized"
     text = "late" if late else ""
     return fact(
         kind,
@@ -174,8 +179,19 @@ def in_eval(leaf: Leaf) -> bool:
 def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Monitor, stepping: list[Opt]) -> Fact:
     """A network of its own that no optimizer holds: a teacher for targets, or a judge that passes gradients on."""
     passes = max(leaf.reached for leaf in leaves)
-    downstream = any(carries(node, owned, leaves) for node in consumers(monitor, leaves))
+    downstream = crossed(leaves, owned, monitor)
     evals = [flag.place for part in ancestry(top) for flag in part.modes if flag.value is False]
+    in_line = downstream or not beside(monitor, leaves, owned)
+    opt = nearest(leaves, stepping)
+    if in_line and not evals and forgotten(leaves, opt, top, always=downstream):
+        return fact(
+            "missing_from_optimizer",
+            opt.place,
+            named(leaves, top),
+            parameters=len(leaves),
+            elements=size(leaves),
+            passes=passes,
+        )
     if downstream:
         place = evals[-1] if evals else (registration(top) if top else leaves[0].place)
         return fact(
@@ -187,8 +203,7 @@ def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Moni
             elements=size(leaves),
             passes=passes,
         )
-    if not beside(monitor, leaves, owned):
-        opt = nearest(leaves, stepping)
+    if in_line:
         return fact(
             "not_optimized",
             opt.place,
@@ -208,6 +223,29 @@ def separate(leaves: list[Leaf], top: Mod | None, owned: set[int], monitor: Moni
         passes=passes,
         related=[(evals[-1], "only put in eval() here")] if evals else None,
     )
+
+
+_FIXED = re.compile(
+    r"(^|[._])(teacher|target|ema|momentum|ref|reference|reward|judge|scorer|old|frozen|fixed|anchor|prior|oracle)"
+)
+
+
+def forgotten(leaves: list[Leaf], opt: Opt, top: Mod | None, *, always: bool) -> bool:
+    """Whether what no optimizer holds was to be trained: as it was drawn, in train mode, and a part beside the rest."""
+    drawn = all(not loaded(leaf) and not in_eval(leaf) for leaf in leaves)
+    return drawn and not _FIXED.search(named(leaves, top)) and (always or size(leaves) < size(opt.leaves))
+
+
+def crossed(leaves: list[Leaf], owned: set[int], monitor: Monitor) -> bool:
+    """Whether the gradient of something stepped comes back through these parameters."""
+    return any(carries(node, owned, leaves) for node in consumers(monitor, leaves)) or fed(leaves, owned)
+
+
+def fed(leaves: list[Leaf], owned: set[int]) -> bool:
+    """Whether a module that holds some of them was called on something whose gradient a stepped parameter gets."""
+    mine = {id(leaf) for leaf in leaves}
+    above = {id(entry): entry for leaf in leaves for entry in ancestry(leaf.owner)}
+    return any(behind(node, live=True) & (owned - mine) for entry in above.values() for node in entry.fed)
 
 
 def beside(monitor: Monitor, leaves: list[Leaf], owned: set[int]) -> bool:
@@ -275,6 +313,8 @@ def other_network(monitor: Monitor) -> Iterator[Fact]:
             stepped = [own for own in event.steppers if own is not opt]
             if not apart(other, stepped) or not opt.first_step < event.seq < opt.last_step:
                 continue
+            if opt.empty_steps == opt.steps:
+                continue  # it never finds a gradient: what takes them away is told
             mixed = opt in event.steppers
             if mixed and not stolen(event, opt, ledger):
                 continue

@@ -32,7 +32,7 @@ def zeroed(ledger: Ledger) -> Iterator[Fact]:
         mine = {id(leaf) for leaf in opt.leaves}
         for event in ledger.backwards:
             lost = [place for place, leaf in event.discarded if id(leaf) in mine]
-            if lost and not event.steppers:
+            if lost and opt not in event.steppers:
                 yield fact(
                     "zeroed_before_step",
                     lost[0],

@@ -110,7 +110,7 @@ class Passes:
         for leaf in leaves_:
             leaf.zeroed_at = place
             for event in leaf.pending:
-                if not event.steppers:
+                if not any(opt in event.steppers for opt in leaf.optimizers or event.steppers):
                     event.discarded.append((place, leaf))
             leaf.pending = []
 

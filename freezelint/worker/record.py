@@ -52,7 +52,7 @@ class Flow(TorchFunctionMode):
         self.epoch = 0  # the record's length at the last backward pass
         self.stack: list[Any] = []  # the modules being called, the monitor's own list
         self.inside: list[Node] | None = None  # parameters met inside a reentrant checkpoint
-        self.exported: dict[int, tuple[Any, Node, str, Place | None]] = {}  # Python numbers and arrays made of values
+        self.exported: dict[int, tuple[Any, Node, str, list[Place]]] = {}  # Python numbers and arrays made of values
         self.parameter_entry: Callable[[Tensor], Any] = lambda tensor: None
         self.on_error: Callable[[str, RuntimeError], None] = lambda name, error: None
         self.on_leaf: Callable[[Tensor, Tensor | None, bool, str], None] = lambda tensor, source, wants, via: None
@@ -280,7 +280,7 @@ class Flow(TorchFunctionMode):
         else:
             keep = type(result).__module__ == "numpy" or isinstance(result, list)
         if keep and len(self.exported) < MOST_EXPORTS:
-            self.exported[id(result)] = (result, node, name, place)
+            self.exported[id(result)] = (result, node, name, [at for _, at in self.places.chain()])
 
     def scaled(self, output: Tensor) -> None:
         """A Python number that came out of a value goes into another: its way is cut, not absent."""
@@ -330,8 +330,9 @@ class Flow(TorchFunctionMode):
         first, last = statement_lines(place)
         found: list[int] = []
         for key, (_, node, _, made) in self.exported.items():
-            here = made is not None and made[0] == place[0] and made[5] == place[5] and first <= made[1] <= last
-            if here and node.order > self.epoch:
+            if node.order > self.epoch and any(
+                at[0] == place[0] and at[5] == place[5] and first <= at[1] <= last for at in made
+            ):
                 found.append(key)
         named = (id(value) for value in named_values(frame, place) if id(value) in self.exported)
         found.extend(named)

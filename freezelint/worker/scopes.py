@@ -171,6 +171,12 @@ class Scopes:
         if not entry.grad_mode and self.flow.regions:
             entry.no_grad_at = self.flow.regions[-1].place
 
+    def made_in_forward(self, parameter: Tensor) -> None:
+        place = self.places.here()
+        leaf = self.ledger.leaf(parameter, place)
+        if leaf is not None and place is not None:
+            leaf.made_inside = True
+
     def registered(self, owner: nn.Module, name: str, value: Any) -> None:
         if (
             isinstance(value, (nn.Module, nn.Parameter))
@@ -215,6 +221,7 @@ class Scopes:
     def grouped(self, entry: Opt, optimizer: Any) -> None:
         """The optimizer has its groups, or one more of them."""
         place = self.places.here()
+        entry.empty_groups = [number for number, group in enumerate(optimizer.param_groups) if not group["params"]]
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 leaf = self.ledger.leaf(parameter, place)

@@ -132,7 +132,7 @@ def filters_at(path: str, line: int) -> list[ast.If]:
     """The `if`s directly in the loop whose head is at this line, that only set `requires_grad` and have no `else`."""
     bodies = [loop.body for loop in loops(path) if loop.lineno <= line <= (loop.iter.end_lineno or loop.lineno)]
     choices = [statement for body in bodies for statement in body if isinstance(statement, ast.If)]
-    return [choice for choice in choices if not choice.orelse and all(map(_switches, choice.body))]
+    return [choice for choice in choices if not choice.orelse and all(map(only_switches, choice.body))]
 
 
 @cache
@@ -144,7 +144,7 @@ def loops(path: str) -> tuple[ast.For, ...]:
     return tuple(node for node in ast.walk(tree) if isinstance(node, ast.For))
 
 
-def _switches(statement: ast.stmt) -> bool:
+def only_switches(statement: ast.stmt) -> bool:
     """Whether a statement does nothing but set `requires_grad`; one that also counts or prints guards the filter."""
     if isinstance(statement, ast.Assign):
         return all(isinstance(t, ast.Attribute) and t.attr == "requires_grad" for t in statement.targets)
