@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from freezelint.findings import Evidence, Finding, Severity, Verdict
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Audit:
-    """What one traced step says about a live model. `print` shows the cost table, a notebook shows it as a page."""
+    """What one traced step says about a live model. `print` shows the cost table, a notebook the picture."""
 
     def __init__(self, report: ModelReport, findings: list[Finding], graph: torch.fx.Graph) -> None:
         self.report = report
@@ -47,7 +47,9 @@ class Audit:
         return f"<Audit of {self.report.name}: {state}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        from freezelint.output.picture import fragment
+
+        return fragment(self.report, self.findings, _line)
 
 
 def audit(
@@ -84,3 +86,8 @@ def findings_of(report: ModelReport) -> list[Finding]:
     found = [*ask(checks, report.map, report), *ask(checks, report)]
     shown = Evidence("graph", Verdict.CONFIRMED, "seen in the trace", report.device)
     return [finding.with_evidence(shown) for finding in sorted(found, key=lambda f: (f.location, f.code))]
+
+
+def _line(path: str, _cell: int | None, number: int) -> str:
+    """A line of a file, or of a notebook's cell as IPython keeps it."""
+    return linecache.getline(path, number).rstrip("\n")

@@ -68,6 +68,10 @@ def complete_format(incomplete: str) -> list[str]:
     return [name for name in FORMATS if name.startswith(incomplete)]
 
 
+def complete_picture(incomplete: str) -> list[str]:
+    return [name for name in (*FORMATS, "svg", "dot") if name.startswith(incomplete)]
+
+
 def option(help_text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=help_text, show_default=False, **more)
 
@@ -128,7 +132,7 @@ OPTIONS: dict[str, Any] = {
     "exit_zero": flag("Exit with 0 whatever is found.", "--exit-zero", "-e"),
     "quiet": switch("No progress, no sum-up.", "--quiet", "-q"),
 }
-OF_TRACE = "python timeout device output_format output_file config isolated exit_zero quiet"
+OF_TRACE = "python timeout device output_file config isolated exit_zero quiet"
 OF_RUN = (
     "select ignore extend_select preview show_refuted python steps timeout device seed output_format output_file "
     "statistics config isolated no_cache exit_zero quiet"
@@ -192,9 +196,16 @@ def check(
 
 @app.command(cls=OneScreen)
 @takes(OF_TRACE)
-def trace(targets: Annotated[list[str], typer.Argument(help="Models as pkg.mod:callable, or scripts.")], **options: Any) -> None:
+def trace(
+    targets: Annotated[list[str], typer.Argument(help="Models as pkg.mod:callable, or scripts.")],
+    output_format: Annotated[
+        str | None,
+        option("As of check (html draws the model), svg or dot.", metavar="FORMAT", autocompletion=complete_picture),
+    ] = None,
+    **options: Any,
+) -> None:
     """Show what the backward pass of a model reaches and costs."""
-    finish("trace", {"targets": targets, **options})
+    finish("trace", {"targets": targets, "output_format": output_format, **options})
 
 
 @app.command(cls=OneScreen, context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})

@@ -13,7 +13,7 @@ from freezelint import book
 from freezelint.config import Resolver
 from freezelint.findings import Finding
 from freezelint.output import Report, render
-from freezelint.settings import OUTPUT_FORMATS, Settings, SettingsError, check_codes, to_json
+from freezelint.settings import OUTPUT_FORMATS, PICTURES, Settings, SettingsError, check_codes, to_json
 
 if TYPE_CHECKING:
     from freezelint.engine import Outcome
@@ -108,9 +108,13 @@ def trace(options: Options) -> int:
     """`freezelint trace pkg.mod:build`."""
     from freezelint.settle import trace_named
 
-    resolver = resolve(options)
+    resolver = resolve(options, (*OUTPUT_FORMATS, *PICTURES))
     outcome = trace_named(options["targets"], resolver, progress_line(options.get("quiet")))
-    emit(outcome_report(outcome, resolver.settings), resolver.settings, quiet=options.get("quiet"))
+    report = outcome_report(outcome, resolver.settings)
+    if resolver.settings.output_format in PICTURES and not report.pictures:
+        sys.stderr.write(render(report, "concise"))
+    else:
+        emit(report, resolver.settings, quiet=options.get("quiet"))
     return exit_code(outcome.findings, resolver.settings)
 
 
@@ -187,7 +191,7 @@ def clean(_: Options) -> int:
     return 0
 
 
-def resolve(options: Options) -> Resolver:
+def resolve(options: Options, formats: tuple[str, ...] = OUTPUT_FORMATS) -> Resolver:
     """The settings of the command line over the nearest files."""
     overrides: Options = {name: options[name] for name in PLAIN if options.get(name) is not None}
     for name in LISTS:
@@ -201,8 +205,9 @@ def resolve(options: Options) -> Resolver:
         overrides["timeout_s"] = options["timeout"]
     if options.get("no_cache"):
         overrides["cache"] = False
-    if overrides.get("output_format", "full") not in OUTPUT_FORMATS:
-        raise SettingsError(f"--output-format: one of {', '.join(OUTPUT_FORMATS)}, not `{overrides['output_format']}`")
+    if overrides.get("output_format", "full") not in formats:
+        only = "; freezelint trace draws that" if overrides["output_format"] in PICTURES else ""
+        raise SettingsError(f"--output-format: one of {', '.join(formats)}, not `{overrides['output_format']}`{only}")
     if overrides.get("verify") and "trace" not in overrides:
         overrides["trace"] = True
     return Resolver(overrides, tuple(options.get("config") or ()), isolated=bool(options.get("isolated")))
@@ -216,6 +221,7 @@ def outcome_report(outcome: Outcome, settings: Settings) -> Report:
         models=outcome.models,
         runs=outcome.runs,
         tables=outcome.tables,
+        pictures=outcome.pictures,
         notes=outcome.notes,
         refuted=outcome.refuted,
         lines=outcome.sources.line,

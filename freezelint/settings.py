@@ -16,6 +16,7 @@ from freezelint import book
 
 CONFIG_NAMES = ("freezelint.toml", ".freezelint.toml", "pyproject.toml")
 OUTPUT_FORMATS = ("full", "concise", "text", "json", "json-lines", "sarif", "github", "gitlab", "junit", "html")
+PICTURES = ("svg", "dot")  # formats of `freezelint trace` alone
 DEVICES = ("auto", "cpu", "cuda")
 DEFAULT_EXCLUDE = (
     ".bzr .direnv .eggs .git .hg .ipynb_checkpoints .mypy_cache .nox .pytest_cache .ruff_cache .svn .tox .venv "

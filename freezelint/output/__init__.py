@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from freezelint.findings import Finding, Severity, Verdict
 from freezelint.fixes import applicable
+from freezelint.model_report import ModelReport
 
 FORMATS = {
     "full": "full",
@@ -21,6 +22,8 @@ FORMATS = {
     "gitlab": "gitlab",
     "junit": "junit",
     "html": "html",
+    "svg": "svg",
+    "dot": "dot",
 }
 
 
@@ -38,6 +41,7 @@ class Report:
     models: int = 0  # traced
     runs: int = 0
     tables: list[str] = field(default_factory=list)  # what the models cost, as text
+    pictures: list[ModelReport] = field(default_factory=list)  # the same models, for the formats that draw them
     notes: list[str] = field(default_factory=list)  # what was not looked at, and why
     refuted: int = 0
     hidden: int = 0  # known from the baseline
