@@ -90,19 +90,32 @@ def replaced(event: Replaced, story: Story) -> Iterator[Finding]:
     elif isinstance(event.old, Param) and isinstance(event.new, Param) and isinstance(event.owner, Instance):
         if not event.new.born or not frozen_before(story, event):
             return
-        derived = isinstance(event.spot.node, cst.Attribute) and made_from(event)
-        owned = list(event.owner.params.values()) if derived else []
         how = "a fresh parameter requires grad again"
-        yield from exchanged(event, [event.old, *owned], [event.new], how, story)
+        closed = [event.old]
+        if isinstance(event.spot.node, cst.Attribute) and made_from(event, story):
+            whole = freeze_of(story, event.old, event)
+            closed += whole.params.values() if whole else event.owner.params.values()
+        yield from exchanged(event, closed, [event.new], how, story)
 
 
 def frozen_before(story: Story, event: Event) -> bool:
     return any(one.flag is False and one.first.seq < event.seq for one in freezes.settings(story))
 
 
-def made_from(event: Replaced) -> bool:
+def made_from(event: Replaced, story: Story) -> bool:
     """Whether the new parameter is made from the one it replaces."""
-    return line_of(event).count(event.spot.text) > 1
+    if line_of(event).count(event.spot.text) > 1:
+        return True
+    old, new = event.old, event.new
+    if not isinstance(old, Param) or not isinstance(new, Param) or old.node is None:
+        return False
+    todo, seen = [new.made_from], set()
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            todo += [edge.source for edge in story.map.into(node)]
+    return old.node in seen
 
 
 @RULE.on(Rebound)
@@ -210,8 +223,21 @@ def said_otherwise(story: Story) -> Iterator[Finding]:
         untouched = all(
             param.born and not any(s < event.seq for s, *_ in param.flags) for param in line.params.values()
         )
-        if untouched and LITERAL.search(line_of(event)) and says_freeze(event):
+        if untouched and LITERAL.search(line_of(event)) and says_freeze(event) and not freezes_below(event):
             yield RULE.report(event.spot, subject=name_of(line, story), message=COMMENTED, fix=TURN)
+
+
+FROZEN_BELOW = re.compile(r"requires_grad(\s*=\s*False\b|_\(\s*(requires_grad=)?False)|(?<!def )\bfreeze\w*\(")
+
+
+def freezes_below(event: Event) -> bool:
+    """Whether the same function freezes something after the line: it opens all, then closes a part."""
+    function = event.context.calls[-1] if event.context.calls else None
+    if function is None:
+        return False
+    lines = event.spot.file.text.splitlines()
+    end = function.file.locate(function.node).end_line
+    return FROZEN_BELOW.search("\n".join(lines[event.spot.locate().line : end])) is not None
 
 
 def line_of(event: Event) -> str:

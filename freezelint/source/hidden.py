@@ -63,7 +63,7 @@ def hidden_in(event: AttributeSet, story: Story) -> Hidden | None:
         for value in options(event.value):
             kept = any(value is held for held in options(owner.attrs.get(event.name, value)))
             if kept and (found := _hidden(owner, event, value, story)):
-                unread = story.incomplete and _registered_further_on(owner, event.name)
+                unread = (story.incomplete or story.given_up) and _registered_further_on(owner, event.name)
                 return None if unread or _cared_for(owner, event.name) else found
     return None
 

@@ -115,6 +115,7 @@ class Reader:
             for held, depth in zip(lists, depths, strict=True):
                 del held[depth:]
             self.story.incomplete = was
+            self.story.given_up = True
             return False
         finally:
             self.budget = kept + max(self.budget, 0)

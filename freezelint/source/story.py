@@ -291,6 +291,7 @@ class Story:
         self.optimizers: list[Optimizer] = []
         self.parameters: list[Param] = []
         self.incomplete = False  # the budget ran out, or something central could not be followed
+        self.given_up = False  # a part was given up for what it cost; the rest is whole
         self.of_node: dict[int, Param] = {}
         self._kinds: dict[type, tuple[int, list[Any]]] = {}
         self.returned: list[Value] = []  # what the entry point hands back to whoever calls it
