@@ -23,6 +23,17 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def state(path: str) -> str:
+    """The digest of a file; of a folder, that of every Python file below it; "" where there is nothing to read."""
+    try:
+        if not os.path.isdir(path):
+            return digest(Path(path).read_bytes())
+        files = sorted(Path(path).rglob("*.py"))
+        return digest("".join(f"{file}\0{digest(file.read_bytes())}\n" for file in files).encode())
+    except OSError:
+        return ""
+
+
 class Cache:
     """Entries by absolute path and choice of rules. `folder` None: nothing is kept."""
 
@@ -69,10 +80,7 @@ class Cache:
 
     def _current(self, path: str) -> str:
         if path not in self._digests:
-            try:
-                self._digests[path] = digest(Path(path).read_bytes())
-            except OSError:
-                self._digests[path] = ""
+            self._digests[path] = state(path)
         return self._digests[path]
 
 

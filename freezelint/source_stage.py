@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freezelint.cache import Cache, digest
+from freezelint.cache import Cache, digest, state
 from freezelint.findings import Finding, Location, Severity
 from freezelint.source import gate
 from freezelint.textfile import TextFile, Undecodable, decode
@@ -214,12 +214,7 @@ def lint_one(job: Job, data: bytes, project: Project) -> FileReport:
     return FileReport(job.path, list(report.findings), dependencies, list(report.targets))
 
 
-@cache
-def _digest(path: str) -> str:
-    try:
-        return digest(Path(path).read_bytes())
-    except OSError:
-        return ""
+_digest = cache(state)
 
 
 def _codes(job: Job) -> frozenset[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,26 @@ def test_cache_sees_a_change_in_a_file_that_was_only_consulted(folder: Path) -> 
         "a.py",
         "b.py",
     ]
+
+
+def test_cache_sees_that_another_file_of_the_package_reads_a_layer_now(folder: Path) -> None:
+    net = """
+        from torch import nn
+
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Linear(4, 4)
+                self.extra = nn.Linear(4, 4)
+
+            def forward(self, x):
+                return self.body(x)
+        """
+    write(folder, {"pack/__init__.py": "", "pack/net.py": textwrap.dedent(net), "pack/use.py": "import torch\n"})
+    assert "FRZ313" in freezelint().out
+    write(folder, {"pack/use.py": "from pack.net import Net\n\n\ndef run(x):\n    return Net().extra(x)\n"})
+    assert freezelint().code == 0
 
 
 def test_watch_checks_again_after_a_change(folder: Path) -> None:

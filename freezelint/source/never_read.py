@@ -23,7 +23,6 @@ _UNUSED = re.compile(
     re.IGNORECASE,
 )
 _MOST_FILES = 6000
-_texts: dict[str, dict[str, str]] = {}
 
 
 def never_read(info: ClassInfo, name: str) -> bool:
@@ -76,14 +75,16 @@ def _read_by_heirs(text: str, heirs: re.Pattern[str], inside: re.Pattern[str]) -
 
 
 def package_texts(file: ModuleInfo) -> dict[str, str]:
-    """The text of every file of the package, without comments; read once a process."""
+    """The text of every file of the package, without comments; read once a project."""
     root = Path(file.path).parent
     while (root / "__init__.py").is_file() and root.parent != root:
         root = root.parent
     key = str(root)
-    if key not in _texts:
-        _texts[key] = dict(_read_all(root))
-    return {**_texts[key], file.path: _COMMENT.sub("", file.text)}
+    file.project.consult(file.path, key)
+    texts = file.project.texts
+    if key not in texts:
+        texts[key] = dict(_read_all(root))
+    return {**texts[key], file.path: _COMMENT.sub("", file.text)}
 
 
 def _read_all(root: Path) -> Iterator[tuple[str, str]]:

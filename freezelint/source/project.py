@@ -306,6 +306,7 @@ class Project:
         self._files: dict[str, ModuleInfo | None] = {}
         self._found: dict[tuple[str, str], str | None] = {}
         self._links: dict[str, set[str]] = {}  # file -> the files its imports led to
+        self.texts: dict[str, dict[str, str]] = {}  # folder -> the text of each file in it, less comments
         self.asked: set[tuple[str, str]] = set()
         self.assigned: dict[int, tuple[cst.BaseExpression, ModuleInfo]] = {}  # by id: what top levels assign, and where
 
@@ -346,11 +347,15 @@ class Project:
             self._found[key] = self._find(folder, module, dots)
         found = self._found[key]
         if found:
-            self._links.setdefault(origin.path, set()).add(found)
+            self.consult(origin.path, found)
         return self._load(found) if found else None
 
+    def consult(self, path: str, other: str) -> None:
+        """Note that the reading of a file asked another file or folder."""
+        self._links.setdefault(path, set()).add(other)
+
     def consulted(self, path: str) -> set[str]:
-        """Every other file that reading `path` led to, directly or through others."""
+        """Every other file or folder that reading `path` led to, directly or through others."""
         seen, todo = {path}, [path]
         while todo:
             for other in self._links.get(todo.pop(), set()) - seen:
