@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from freezelint import measured
 from freezelint.findings import Claim, Evidence, Finding, Location, Related, Severity, Verdict
 from freezelint.gradient_map import GradientMap
 
@@ -24,6 +25,7 @@ class Fact:
     numbers: dict[str, float] = field(default_factory=dict)
     related: tuple[Related, ...] = ()
     device: str = ""
+    unmeasured: str = ""  # of a waste: why no numbers say what it costs
 
     def report(
         self,
@@ -37,7 +39,10 @@ class Fact:
         """The finding this fact makes on its own, confirmed by itself. `detail` says what was measured."""
         values = {"subject": self.subject, "text": self.text, **values}
         counted = {key: int(value) if float(value).is_integer() else value for key, value in self.numbers.items()}
-        evidence = Evidence("run", Verdict.CONFIRMED, detail.format(**values, **counted), self.device, self.numbers)
+        text = "; ".join(
+            filter(None, (detail.format(**values, **counted), measured.told(self.numbers, self.unmeasured)))
+        )
+        evidence = Evidence("run", Verdict.CONFIRMED, text, self.device, self.numbers)
         return Finding(
             code=rule.code,
             message=message.format(**values),
@@ -124,4 +129,5 @@ def _fact(item: dict[str, Any], device: str) -> Fact:
         numbers=item["numbers"],
         related=tuple(Related(Location(*at), note) for at, note in item["related"]),
         device=device,
+        unmeasured=item.get("unmeasured", ""),
     )

@@ -79,4 +79,4 @@ def dropped(spot: Spot) -> edits.Edits:
 def seen_in_run(facts: Facts) -> Iterator[Finding]:
     for fact in facts.of("wasted_input"):
         message = "this tensor requires grad, but nobody reads its gradient: backward goes on to it for nothing"
-        yield fact.report(RULE, message, "its gradient was computed in {passes} passes and never read")
+        yield fact.report(RULE, message, "its gradient was computed and never read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -16,18 +17,24 @@ from .observe_inputs import inputs
 from .observe_owners import owners
 from .observe_steps import course
 from .observed import Fact, unique
+from .trials import KINDS
 
 
-def digest(monitor: Monitor) -> dict[str, Any]:
+def digest(monitor: Monitor, measure: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """`measure` is called when all is known, to make the trials that are still open."""
     monitor.survey()
     ledger = monitor.ledger
+    facts = told(monitor)
+    monitor.trials.propose(facts)
+    monitor.safely(measure)
+    monitor.trials.settle(facts)
     return {
         "torch": torch.__version__,
         "device": device(monitor),
         "steps": monitor.steps,
         "backwards": sum(event.kind == "backward" for event in ledger.backwards),
         "map": MapBuilder(monitor).build(),
-        "facts": told(monitor),
+        "facts": facts,
         "parameters": parameters(monitor),
         "troubles": [f"{error} ({at.filename}:{at.lineno})" for error, at in monitor.flow.troubles.items()],
         "seen": [[path, cell, sorted(lines)] for (path, cell), lines in monitor.places.seen.items()],
@@ -49,6 +56,13 @@ def told(monitor: Monitor) -> list[Fact]:
     if any(item["kind"] in CAUSES for item in found):
         found = [item for item in found if item["kind"] != "nothing_trains"]
     return found
+
+
+def propose(monitor: Monitor, kinds: Collection[str] = KINDS) -> None:
+    """What looks wasted so far, to be measured at the next pass."""
+    for observe in (frozen, owners, inputs):
+        found = unique(monitor.safely(list, observe(monitor)) or [])
+        monitor.trials.propose(item for item in found if item["kind"] in kinds)
 
 
 def device(monitor: Monitor) -> str:

@@ -7,6 +7,7 @@ of `record`. No flag, mode, gradient or random number is touched.
 from __future__ import annotations
 
 import difflib
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ from .record import Flow
 from .scopes import Scopes
 from .source_text import discarded_comparison
 from .tape import Call, Node, tensors
+from .trials import Trials
 
 FIRST_CALLS = 4
 NORMS = torch.nn.modules.batchnorm._NormBase
@@ -34,6 +36,7 @@ class Monitor(Scopes, Passes):
     def __init__(self, places: Places) -> None:
         self.places = places
         self.ledger = Ledger()
+        self.trials = Trials()
         self.flow = Flow(places)
         self.flow.parameter_entry = self.ledger.leaf
         self.events: list[dict[str, Any]] = []
@@ -60,6 +63,8 @@ class Monitor(Scopes, Passes):
         for name in ("__setitem__", "mul_", "__imul__", "masked_fill_"):
             listeners[name] = self.overwritten
         listeners["register_hook"] = self.hook_registered
+        listeners["retain_grad"] = self.hooked
+        listeners["grad_fn"] = self.node_read
         listeners["backward"] = lambda call, args, kwargs: call(*args, **kwargs)
         for name in KIND.fills | {"constant_", "ones_", "zeros_", "eye_", "dirac_", "copy_", "zero_", "set_", "fill_"}:
             listeners[name] = self.written
@@ -184,10 +189,19 @@ class Monitor(Scopes, Passes):
             leaf.writes.append(Flag("load", self.places.here(), "data"))
         return call(*args, **kwargs)
 
+    def node_read(self, call: Call, args: Any, kwargs: Any) -> Any:
+        if not called_from_torch(4) or "graph.py" in sys._getframe(4).f_code.co_filename:
+            self.trials.watched = self.trials.watched or "the script handles nodes of autograd's graph"
+        return call(*args, **kwargs)
+
     def hook_registered(self, call: Call, args: Any, kwargs: Any) -> Any:
         leaf = self.ledger.leaf(args[0], make=False)
         if leaf is not None:
             leaf.read_by.append(self.places.here())
+        return self.hooked(call, args, kwargs)
+
+    def hooked(self, call: Call, args: Any, kwargs: Any) -> Any:
+        self.trials.watched = "a hook of the script's hears every pass"
         return call(*args, **kwargs)
 
     def written(self, call: Call, args: Any, kwargs: Any) -> Any:

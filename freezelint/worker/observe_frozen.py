@@ -240,6 +240,7 @@ def crossed_stack(ledger: Ledger) -> Iterator[Fact]:
             "frozen_stack",
             frozen_at(frozen[0]),
             named(list(early), *tops(list(early))),
+            leaves=list(early),
             frozen_elements=size(frozen),
             trainable_elements=size(list(early)),
             crossed_share=size(frozen) / (2 * size(list(every))),

@@ -29,5 +29,11 @@ def inputs(monitor: Monitor) -> Iterator[Fact]:
         if leaf.numel == 1 or leaf.needed or leaf.place is None or id(leaf) in hidden:
             continue
         yield fact(
-            "wasted_input", leaf.place, leaf.name or "input", text=leaf.via, passes=leaf.reached, elements=leaf.numel
+            "wasted_input",
+            leaf.place,
+            leaf.name or "input",
+            text=leaf.via,
+            leaves=[leaf],
+            passes=leaf.reached,
+            elements=leaf.numel,
         )

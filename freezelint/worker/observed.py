@@ -16,8 +16,11 @@ def fact(
     subject: str,
     text: str = "",
     related: list[tuple[Place | None, str]] | None = None,
+    leaves: list[Leaf] | None = None,
+    pass_at: Place | None = None,
     **numbers: float,
 ) -> Fact:
+    """Of a waste: the `leaves` that need no gradient, and the only pass that wastes it, where others do not."""
     return {
         "kind": kind,
         "place": list(place) if place else None,
@@ -25,6 +28,8 @@ def fact(
         "text": text,
         "related": [[list(at), note] for at, note in related or [] if at],
         "numbers": numbers,
+        "leaves": leaves or [],
+        "pass_at": pass_at,
     }
 
 

@@ -20,9 +20,9 @@ _SKIP = frozenset(
     shape size dim ndim dtype device layout is_leaf numel nelement stride element_size is_floating_point is_complex
     is_contiguous data_ptr storage untyped_storage storage_offset _version names is_sparse is_cuda is_cpu is_mps is_meta
     is_quantized is_mkldnn is_nested is_xla is_xpu is_signed is_inference is_conj is_neg is_pinned is_shared itemsize
-    nbytes output_nr grad_fn grad_dtype get_device is_same_size is_set_to is_tensor result_type can_cast
+    nbytes output_nr grad_dtype get_device is_same_size is_set_to is_tensor result_type can_cast
     promote_types __len__ __repr__ __format__ __hash__ __dir__ __reduce_ex__ __cuda_array_interface__ __dlpack__
-    __dlpack_device__ retain_grad retains_grad _backward_hooks _post_accumulate_grad_hooks has_names
+    __dlpack_device__ retains_grad _backward_hooks _post_accumulate_grad_hooks has_names
     zeros_like ones_like empty_like rand_like randn_like randint_like full_like new_zeros new_ones new_empty new_full
     new_empty_strided zeros ones empty rand randn randint full arange linspace logspace eye randperm empty_strided
     equal allclose is_nonzero is_grad_enabled is_autocast_enabled get_autocast_dtype is_autocast_cpu_enabled
@@ -35,7 +35,8 @@ _SKIP = frozenset(
 
 _LISTEN = frozenset(
     """
-    requires_grad requires_grad= requires_grad_ grad grad= data= _set_grad_enabled register_hook backward
+    requires_grad requires_grad= requires_grad_ grad grad= grad_fn data= _set_grad_enabled register_hook retain_grad
+    backward
     normal_ uniform_ trunc_normal_ kaiming_uniform_ kaiming_normal_ xavier_uniform_ xavier_normal_ orthogonal_ constant_
     ones_ zeros_ eye_ dirac_ sparse_ copy_ zero_ set_ fill_ random_ exponential_ __setitem__ mul_ __imul__ masked_fill_
     """.split()

@@ -12,6 +12,7 @@ from .ledger import Backward, Leaf, Ledger, now
 from .places import Place, Places
 from .record import Flow
 from .tape import Node, leaves
+from .trials import Trials
 
 
 class Passes:
@@ -20,6 +21,7 @@ class Passes:
     places: Places
     flow: Flow
     ledger: Ledger
+    trials: Trials
     event: Callable[..., None]
     safely: Callable[..., Any]
     on_step: Callable[[], None]
@@ -76,10 +78,13 @@ class Passes:
         run: Callable[[], Any],
         *,
         create_graph: bool = False,
+        weights: Any = None,
     ) -> Any:
         if self.flow.quiet:
             return run()
         event = self.safely(self.backward, roots, kind, inputs, create_graph)
+        if event is not None and kind == "backward" and inputs is None and not create_graph and self.trials.waiting():
+            self.safely(self.trials.measure, event, roots, weights)
         self.flow.quiet += 1
         try:
             result = run()

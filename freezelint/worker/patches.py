@@ -116,7 +116,16 @@ class Patches(ModulePatches):
                 only = [only] if isinstance(only, Tensor) else list(only) if only is not None else None
                 if only is not None:
                     kwargs["inputs"] = only
-                return monitor.run_backward(roots, "backward", only, lambda: original(roots, *args, **kwargs))
+                weights = kwargs.get("grad_tensors", args[0] if args else None)
+                double = bool(kwargs.get("create_graph", args[2] if len(args) > 2 else False))
+                return monitor.run_backward(
+                    roots,
+                    "backward",
+                    only,
+                    lambda: original(roots, *args, **kwargs),
+                    create_graph=double,
+                    weights=[weights] if isinstance(weights, Tensor) else weights,
+                )
 
             return backward
 
@@ -133,6 +142,17 @@ class Patches(ModulePatches):
 
             return grad
 
+        def packing(original: Any) -> Any:
+            @functools.wraps(original)
+            def enter_and_tell(self: Any) -> Any:
+                monitor.trials.watched = (
+                    monitor.trials.watched or "forward saves its tensors through hooks (checkpointing)"
+                )
+                return original(self)
+
+            return enter_and_tell
+
+        self.put(torch.autograd.graph.saved_tensors_hooks, "__enter__", packing)
         self.put(torch.autograd, "backward", backward)
         self.put(torch.autograd, "grad", grad)
 

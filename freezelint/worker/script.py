@@ -25,6 +25,7 @@ from .places import CELL_MARK
 
 SETTLE_S = 2.5  # of the main thread's own time: cheap steps go on, since rare branches of a loop show only later
 MOST_STEPS = 64
+MORE_STEPS = 8
 LAUNCHERS = ("torch.distributed.run", "torch.distributed.launch")
 
 
@@ -42,6 +43,7 @@ class Session:
         self.stopped = "end"
         self.error: dict[str, Any] | None = None
         self.swallowed = 0
+        self.more = 0  # steps made only to measure what is wasted
         self.pid = os.getpid()
         self.written = False
         self.monitor: Any = None
@@ -55,6 +57,7 @@ class Session:
 
         self.monitor = Monitor(Places(roots))
         self.monitor.on_step = self.after_step
+        self.monitor.trials.left_s = lambda: self.options.timeout - (time.monotonic() - self.started)
         self.patches = Patches(self.monitor)
         self.patches.install()
         relocate_warnings(self.monitor.places)
@@ -65,8 +68,21 @@ class Session:
             return
         self.first_step = self.first_step or time.thread_time()
         self.monitor.survey()
-        if self.enough():
+        enough = self.enough()
+        if enough or is_power_of_two(self.monitor.steps):
+            self.propose()
+        if enough and not self.measuring():
             self.stop("steps")
+
+    def propose(self) -> None:
+        from .digest import propose
+
+        self.monitor.safely(propose, self.monitor)
+
+    def measuring(self) -> bool:
+        """Whether to go on for what is to be measured at the next pass."""
+        self.more += 1
+        return self.options.settle and self.more <= MORE_STEPS and bool(self.monitor.trials.waiting())
 
     def enough(self) -> bool:
         """Every optimizer has made its steps, and either time has passed or more than enough cheap steps were seen."""
@@ -112,6 +128,10 @@ class Session:
         draft.write_text(json.dumps(facts), encoding="utf-8")
         draft.replace(target)
         self.written = True
+
+
+def is_power_of_two(count: int) -> bool:
+    return count & (count - 1) == 0
 
 
 def main(arguments: list[str]) -> None:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .capture import call_loss
-from .digest import digest, named_leaves
+from .digest import digest, named_leaves, propose
+from .gauge import Count, compare
 from .guess import example_inputs
 from .inputs import Inputs
 from .monitor import Monitor
@@ -23,6 +24,7 @@ from .places import Places
 from .protocol import UnsupportedError
 from .tape import tensors
 from .targets import Built, build, target_name
+from .trials import Trial
 
 Json = dict[str, Any]
 
@@ -42,9 +44,10 @@ def steps(args: Json) -> Json:
             monitor.flow.quiet += 1
             inputs = example_inputs(built)
             monitor.flow.quiet -= 1
+            training = Training(built, inputs, args.get("device", "auto"))
             with monitor.flow:
-                train(built, inputs, monitor, args.get("steps", 2), args.get("device", "auto"))
-            facts = digest(monitor)
+                training.run(monitor, args.get("steps", 2))
+            facts = digest(monitor, lambda: training.measure(monitor.trials.waiting()))
             names = {id(parameter): name for name, parameter in built.model.named_parameters()}
             rows = zip(named_leaves(monitor), facts["parameters"])
             for leaf, row in rows:  # as the settings' patterns name them: from the model on, without its variable
@@ -62,21 +65,58 @@ def steps(args: Json) -> Json:
     return facts
 
 
-def train(built: Built, inputs: Inputs, monitor: Monitor, count: int, wanted: str) -> None:
-    device = choose(wanted)
-    model = built.model
-    if any(parameter.device != device for parameter in model.parameters()):
-        model.to(device)
-    optimizer = built.optimizer or own_optimizer(model)
-    args, kwargs = moved(inputs.args, device), moved(inputs.kwargs, device)
-    for _ in range(count):
-        output = model(*args, **kwargs)
-        loss = loss_of(output, built, (args, kwargs))
-        optimizer.zero_grad()
+class Training:
+    """The target on its device, its inputs and its optimizer: a step that can be made again and again."""
+
+    def __init__(self, built: Built, inputs: Inputs, wanted: str) -> None:
+        self.built, self.device = built, choose(wanted)
+        if any(parameter.device != self.device for parameter in built.model.parameters()):
+            built.model.to(self.device)
+        self.inputs = moved(inputs.args, self.device), moved(inputs.kwargs, self.device)
+        self.optimizer = built.optimizer
+
+    def run(self, monitor: Monitor, count: int) -> None:
+        self.optimizer = self.optimizer or own_optimizer(self.built.model)
+        for number in range(count):
+            if not self.step():
+                raise UnsupportedError("the loss has no graph: nothing of the model trains")
+            if number == 0 and count > 1:  # what is wasted on an input is measured at the passes that follow
+                monitor.safely(propose, monitor, {"wasted_input"})
+
+    def step(self, count: Count | None = None) -> bool:
+        """Whether there was anything to step."""
+        assert self.optimizer is not None
+        args, kwargs = self.inputs
+        loss = loss_of(self.built.model(*args, **kwargs), self.built, self.inputs)
+        self.optimizer.zero_grad()
         if not loss.requires_grad:
-            raise UnsupportedError("the loss has no graph: nothing of the model trains")
+            return False
+        if count is not None:
+            count.listen([loss])
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        self.optimizer.step()
+        return True
+
+    def measure(self, trials: list[Trial]) -> None:
+        """Whole steps, in turns with the wasted gradients and with their parameters frozen."""
+        for trial in trials:
+            leaves = [tensor for leaf in trial.leaves if leaf.is_parameter and (tensor := leaf.ref()) is not None]
+            if not leaves:
+                continue
+
+            def frozen(count: Count | None, leaves: list[Tensor] = leaves) -> None:
+                for leaf in leaves:
+                    leaf.requires_grad_(False)
+                try:
+                    self.step(count)
+                finally:
+                    for leaf in leaves:
+                        leaf.requires_grad_(True)
+
+            try:
+                trial.numbers = compare("step", self.step, frozen, self.device)
+            except RuntimeError as error:
+                trial.reason = f"the step was not made again: {' '.join(str(error).split())[:120]}"
 
 
 def own_optimizer(model: nn.Module) -> torch.optim.Optimizer:
