@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tool import freezelint
 
 from freezelint import book
+from freezelint.model_report import flop, size
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -32,6 +34,46 @@ def test_example_is_printed_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     version = r"torch \d[\w.+]*"
     shown = block("`freezelint finetune.py --trace --verify` prints:")
     assert re.sub(version, "torch", printed) == re.sub(version, "torch", shown)
+
+
+def test_systems_are_printed_as_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if torch.cuda.is_available():
+        pytest.skip("the README shows a trace on the CPU")
+    monkeypatch.chdir(HERE / "systems")
+    monkeypatch.syspath_prepend(HERE / "systems")
+    told = "`freezelint trace (autoencoder_resnet.*)`:\n"
+    (line,) = re.findall(told, README.read_text(encoding="utf-8"))
+    printed = freezelint("trace", *line.split(), "--isolated", "--python", sys.executable).out
+    assert plain(printed) == plain(block(f"{line}`:"))
+    example = block("The fourth, with the batch that asks for a gradient nobody reads:")
+    exec(compile(example, "wasted_input.py", "exec"), {})
+    assert plain(capsys.readouterr().out) == plain(block(f"{example}```"))
+
+
+def plain(text: str) -> str:
+    return re.sub(r"torch \d[\w.+]*", "torch", text)
+
+
+SYSTEMS = ("autoencoder_resnet", "encoder_decoder", "embedding_only", "wasted_input_gradient", "frozen_middle")
+
+
+def test_the_table_of_systems_holds_what_a_trace_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    import freezelint as package
+
+    monkeypatch.syspath_prepend(HERE / "systems")
+    rows = re.findall(r"^\| \d\. .*", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == len(SYSTEMS)
+    for number, name in enumerate(SYSTEMS, 1):
+        system = importlib.import_module(name)
+        wasted = name == "wasted_input_gradient"
+        report = package.audit(system.build()[0], system.batch()[0].requires_grad_() if wasted else None).report
+        now, whole = report.present, report.whole
+        share = f"{report.share_of_backward():.3f}"
+        cost = f"{flop(now.backward_flops)}, {size(now.saved_bytes)} saved" if wasted else share
+        told = f"| {cost} | {now.dgrad_ops} of {whole.dgrad_ops} | {now.wgrad_ops} of {whole.wgrad_ops} |"
+        assert told in rows[number - 1]
 
 
 def test_audit_as_shown() -> None:
