@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from freezelint.source.project import ClassInfo, ModuleInfo
+from freezelint.source.texts import COMMENT, package_root
 
 # Ways to reach an attribute without writing its name.
 BY_NAME = re.compile(
@@ -15,14 +15,12 @@ BY_NAME = re.compile(
 PLAIN_BASES = frozenset(
     "Module LightningModule ABC object Generic PreTrainedModel Protocol PyTorchModelHubMixin".split()
 )
-_COMMENT = re.compile(r"#[^\n\"']*$", re.MULTILINE)
 _WORDS_OF_AUTHOR = re.compile(r"#.*$|\"\"\"(?s:.*?)\"\"\"", re.MULTILINE)
 _UNUSED = re.compile(
     r"\bunused\b|\b(not|never)\b[\w\s]{0,12}\b(used|read|reads|needed)\b|\bskipping the\b|\bround-?trip|"
     r"(?<!gradient )(?<!gradient_)\bcheckpoint(?!ing|\()|\b(back\w*|weights?) compat|\blegacy\b",
     re.IGNORECASE,
 )
-_MOST_FILES = 6000
 
 
 def never_read(info: ClassInfo, name: str) -> bool:
@@ -62,7 +60,7 @@ def reads(info: ClassInfo, name: str, part: str | None = None) -> int:
 
 def code_of(info: ClassInfo) -> str:
     """The text of a class without its comments and without its own docstring's words."""
-    return _COMMENT.sub("", info.file.code(info.node))
+    return COMMENT.sub("", info.file.code(info.node))
 
 
 def _read_by_heirs(text: str, heirs: re.Pattern[str], inside: re.Pattern[str]) -> bool:
@@ -75,23 +73,7 @@ def _read_by_heirs(text: str, heirs: re.Pattern[str], inside: re.Pattern[str]) -
 
 
 def package_texts(file: ModuleInfo) -> dict[str, str]:
-    """The text of every file of the package, without comments; read once a project."""
-    root = Path(file.path).parent
-    while (root / "__init__.py").is_file() and root.parent != root:
-        root = root.parent
-    key = str(root)
-    file.project.consult(file.path, key)
-    texts = file.project.texts
-    if key not in texts:
-        texts[key] = dict(_read_all(root))
-    return {**texts[key], file.path: _COMMENT.sub("", file.text)}
-
-
-def _read_all(root: Path) -> Iterator[tuple[str, str]]:
-    for number, path in enumerate(root.rglob("*.py")):
-        if number >= _MOST_FILES:
-            return
-        try:
-            yield str(path), _COMMENT.sub("", path.read_text(encoding="utf-8", errors="replace"))
-        except OSError:
-            continue
+    """The text of every file of the package, without comments."""
+    root = package_root(Path(file.path).parent)
+    file.project.consult(file.path, str(root))
+    return {**file.project.texts.below(root), file.path: COMMENT.sub("", file.text)}

@@ -17,6 +17,7 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from freezelint.findings import Location
+from freezelint.source.texts import Texts, package_root
 from freezelint.textfile import python_lines
 
 MODULE_BASES = ("Module", "LightningModule", "PreTrainedModel", "LightningDataModule")
@@ -306,7 +307,7 @@ class Project:
         self._files: dict[str, ModuleInfo | None] = {}
         self._found: dict[tuple[str, str], str | None] = {}
         self._links: dict[str, set[str]] = {}  # file -> the files its imports led to
-        self.texts: dict[str, dict[str, str]] = {}  # folder -> the text of each file in it, less comments
+        self.texts = Texts(self.roots, self.overlay)
         self.asked: set[tuple[str, str]] = set()
         self.assigned: dict[int, tuple[cst.BaseExpression, ModuleInfo]] = {}  # by id: what top levels assign, and where
 
@@ -375,10 +376,8 @@ class Project:
         return None
 
     def _bases(self, folder: Path) -> list[Path]:
-        bases, here = [folder], folder
-        while (here / "__init__.py").is_file() and here.parent != here:
-            here = here.parent
-            bases.append(here)
+        root = package_root(folder)
+        bases = [folder, *(above for above in folder.parents if above.is_relative_to(root))]
         bases += [base for root in self.roots for base in (root, root / "src")]
         return list(dict.fromkeys(bases))
 

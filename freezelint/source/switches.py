@@ -37,7 +37,10 @@ def turns_off(call: cst.Call | None) -> bool:
 
 def left_off_by_import(file: ModuleInfo, seen: set[str] | None = None) -> Iterator[Spot]:
     """Switches at the top level of the project's files that importing `file` runs and that nothing there takes back."""
-    seen = {file.path} if seen is None else seen
+    if seen is None:
+        if not file.project.texts.mention(file.path, "set_grad_enabled(False"):
+            return
+        seen = {file.path}
     for module, name, dots in file.imports.values():
         for path in (module, f"{module}.{name}" if name and module else name or ""):
             other = file.project.file(file, path, dots) if path else None
