@@ -15,8 +15,7 @@ def modules(*names: str) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip(f"npm is not installed: {', '.join(names)} cannot be fetched")
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "freezelint-tests"
-    home.mkdir(parents=True, exist_ok=True)
+    home = cache_folder()
     missing = [name for name in names if not (home / "node_modules" / name).is_dir()]
     if missing:
         command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(home), *missing]
@@ -27,3 +26,10 @@ def modules(*names: str) -> Path:
         if failed:
             pytest.skip(f"{', '.join(missing)} cannot be fetched from npm")
     return home / "node_modules"
+
+
+def cache_folder() -> Path:
+    """Where tests keep what they fetched."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "freezelint-tests"
+    home.mkdir(parents=True, exist_ok=True)
+    return home
