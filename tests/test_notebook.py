@@ -70,6 +70,7 @@ def test_suppression_in_a_cell(folder: Path) -> None:
         ("!ls \\\n  -l\nx = 1", "pass\n\nx = 1"),
         ("%%bash\nls -l", "\n"),
         ("%%time\nx = 1", "pass\nx = 1"),
+        ("%time f(x)\n%timeit -n 3 f(x)", "0;    f(x)\npass"),
         ("x = (10\n% 3)", "x = (10\n% 3)"),
         ("await f()", "await f()"),
     ],

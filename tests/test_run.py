@@ -182,20 +182,21 @@ def test_a_notebook_is_told_by_cell(tmp_path: Path) -> None:
     cells = [
         {"cell_type": "markdown", "source": ["# Title"]},
         {"cell_type": "code", "source": ["%matplotlib inline\n", "import torch\n", "from torch import nn\n"]},
-        {"cell_type": "code", "source": ["net = nn.Linear(4, 2)\n", "net.requires_grad = False\n"]},
+        {"cell_type": "code", "source": ["%%time\n", "net = nn.Linear(4, 2)\n", "net.requires_grad = False\n"]},
         {
             "cell_type": "code",
             "source": [
                 "optimizer = torch.optim.SGD(net.parameters(), lr=0.1)\n",
                 "net(torch.randn(3, 4)).square().mean().backward()\n",
-                "optimizer.step()",
+                "files = !ls\n",
+                "%time optimizer.step()",
             ],
         },
     ]
     notebook = tmp_path / "train.ipynb"
     notebook.write_text(json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}))
     (ended,) = run([notebook], tmp_path)
-    assert [(f.code, f.location.cell, f.location.line) for f in findings(ended)] == [("FRZ101", 3, 2)]
+    assert [(f.code, f.location.cell, f.location.line) for f in findings(ended)] == [("FRZ101", 3, 3)]
 
 
 def test_a_module_runs_by_name_with_its_arguments(tmp_path: Path) -> None:

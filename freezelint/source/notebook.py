@@ -17,6 +17,7 @@ from freezelint.findings import Location
 # Cell magics whose body is Python run in the user's namespace.
 _PYTHON_CELLS = ("capture", "debug", "prun", "pypy", "python", "python3", "time", "timeit")
 _LINE_MAGIC = re.compile(r"^(\s*)(?:[%!?]|[\w.]+\?{1,2}\s*$)")
+_TIMED = re.compile(r"^\s*(%(?:time|timeit|prun|memit)\s)(?=\s*[^\s-])")  # the magic runs the rest of its line
 _ASSIGNED = re.compile(r"^(\s*[\w.,\s\[\]'\"]+=\s*)[%!].*$")
 _MARK = "# %% cell {}"
 
@@ -120,7 +121,8 @@ def _blank(lines: list[str]) -> list[str]:
         return ["" for _ in lines]
     blanked: list[str] = []
     continued = False
-    for line in lines:
+    for written in lines:
+        line = _timed(written)
         magic = _LINE_MAGIC.match(line)
         if continued or magic:
             continued = line.rstrip().endswith("\\")
@@ -130,6 +132,12 @@ def _blank(lines: list[str]) -> list[str]:
         else:
             blanked.append(line)
     return blanked
+
+
+def _timed(line: str) -> str:
+    """`%time f()` as the statement it runs, in its own columns."""
+    magic = _TIMED.match(line)
+    return line if magic is None else f"{line[: magic.start(1)]}{'0;':<{len(magic[1])}}{line[magic.end(1) :]}"
 
 
 def _parses(source: str) -> bool:

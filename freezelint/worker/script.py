@@ -21,6 +21,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from .notebook import cells
 from .places import CELL_MARK
 
 SETTLE_S = 2.5  # of the main thread's own time: cheap steps go on, since rare branches of a loop show only later
@@ -209,25 +210,6 @@ def execute(options: argparse.Namespace, session: Session) -> None:
     with io.open_code(str(path)) as file:
         code = compile(file.read(), str(path.resolve()), "exec", dont_inherit=True)
     exec(code, space)
-
-
-def cells(path: Path) -> list[tuple[int, str]]:
-    """The code cells of a notebook, counted from 1 among all cells; lines for the shell or IPython become `pass`."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    found = []
-    for number, cell in enumerate(notebook.get("cells", []), 1):
-        if cell.get("cell_type") != "code":
-            continue
-        source = "".join(cell["source"])
-        if source.lstrip().startswith("%%"):
-            continue
-        found.append((number, "\n".join(plain(line) for line in source.split("\n")) + "\n"))
-    return found
-
-
-def plain(line: str) -> str:
-    stripped = line.lstrip()
-    return line[: len(line) - len(stripped)] + "pass" if stripped.startswith(("!", "%", "?")) else line
 
 
 def relocate_warnings(places: Any) -> None:
