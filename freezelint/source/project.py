@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
 
 from freezelint.findings import Location
+from freezelint.source.positions import Positions
 from freezelint.source.texts import Texts, package_root
 from freezelint.textfile import python_lines
 
@@ -134,7 +134,7 @@ class ModuleInfo:
         self.imports: dict[str, tuple[str, str | None, int]] = {}  # name -> (module, name in it, dots)
         self.stars: list[tuple[str, int]] = []
         self.assigns: dict[str, cst.BaseExpression] = {}
-        self._positions: Mapping[cst.CSTNode, Any] | None = None
+        self._positions = Positions(self.tree, text)
         self._bodies: dict[str, str] | None = None
         self._resolved: dict[str, Resolved] = {}
         self._codes: dict[int, tuple[cst.CSTNode, str]] = {}
@@ -180,13 +180,7 @@ class ModuleInfo:
         self.project.assigned[id(value)] = (value, self)
 
     def locate(self, node: cst.CSTNode) -> Location:
-        if self._positions is None:
-            wrapper = MetadataWrapper(self.tree, unsafe_skip_copy=True)
-            self._positions = wrapper.resolve(PositionProvider)
-        where = self._positions.get(node)
-        if where is None:
-            return Location(self.path, 1, 0, 1, 0)
-        return Location(self.path, where.start.line, where.start.column, where.end.line, where.end.column)
+        return Location(self.path, *(self._positions.of(node) or (1, 0, 1, 0)))
 
     def code(self, node: cst.CSTNode) -> str:
         known = self._codes.get(id(node))
