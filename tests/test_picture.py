@@ -147,6 +147,29 @@ def test_layers_that_take_turns_fold_together() -> None:
     assert fold.parameters == 3 * 20
 
 
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(4, 4)
+        self.mix = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(x) * self.gate(x).detach()
+
+
+def test_a_cut_in_repeated_layers_is_told_once_with_all_it_starves() -> None:
+    report = freezelint.audit(nn.Sequential(nn.Linear(4, 4), *(Gated() for _ in range(5)))).report
+    found = parts(tree(report))
+    folds = [part for part in found.values() if part.copies > 1]
+    assert sum(part.copies for part in folds) >= 4
+    for fold in folds:
+        (cut,) = fold.cuts()
+        assert len(cut.starved) == 2 * fold.copies
+        assert all(len(part.marks) == 1 for part in fold.each)
+    assert len({mark.number for part in found.values() for mark in part.marks}) == 1
+    assert page(report).count("<b>.detach()</b>") == 1
+
+
 def test_a_shared_parameter_is_counted_once() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     model[2].weight = model[0].weight

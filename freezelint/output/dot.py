@@ -30,7 +30,7 @@ def render(report: Report) -> str:
 
 def _graph(report: ModelReport, findings: list[Finding]) -> str:
     told = [heading(report), *(f"what if: {change}" for change in changes(report))]
-    told += [f"{finding.code} {finding.message} ({near(finding.location)})" for finding in findings]
+    told += [f"{near(finding.location)}: {finding.code} {finding.message}" for finding in findings]
     head = (
         f"digraph {_quote(report.name)} {{\n"
         '  graph [rankdir=LR ranksep=0.4 nodesep=0.12 bgcolor="white" fontname="Helvetica" labeljust=l fontsize=11 '
@@ -46,7 +46,7 @@ def _graph(report: ModelReport, findings: list[Finding]) -> str:
 def _part(part: Part, root: Part, shown: set[int], name: str) -> Iterator[str]:
     state = "mixed" if len(part.states) > 1 else "".join(part.states)
     yield f"{name} [label={_quote(*_label(part, part is root))} {LOOK[state]}]"
-    for mark in {mark.number: mark for mark in part.marks}.values():
+    for mark in part.cuts():
         at = located(mark.cut.place)
         where = [near(at)] if at else []
         text = _quote(f"cut by {cause(mark)}", *where, f"{len(mark.starved)} parameters starve")

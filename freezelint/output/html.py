@@ -14,7 +14,7 @@ STYLE = """
 :root { color-scheme: light dark }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 }
 body { color: light-dark(#1b2330, #e4e8ee); background: light-dark(#ffffff, #12161c) }
-main { max-width: 60rem; margin: 0 auto; padding: 1.25rem }
+main { max-width: 60rem; margin: 0 auto; padding: 1.25rem } main:has(+ style) { margin: 0 }
 article { padding: .2rem 1rem; margin: 1.2rem 0; background: light-dark(#f5f6f8, #1a2029) }
 article { border-left: 4px solid light-dark(#b83210, #ff8f6b) }
 article.warning { border-color: light-dark(#a3640a, #e5ad52) }
@@ -41,7 +41,7 @@ def render(report: Report) -> str:
 
 def _findings(report: Report) -> str:
     body = "\n".join(_article(finding, report) for finding in report.findings)
-    return f"<main>\n<h1>freezelint</h1>\n<p>{html.escape(sum_up(report))}.</p>\n{body}\n</main>\n"
+    return f"<main>\n<h1>freezelint</h1>\n<p>{html.escape(sum_up(report))}.</p>\n{body}\n</main>"
 
 
 def _article(finding: Finding, report: Report) -> str:

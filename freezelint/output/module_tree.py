@@ -64,6 +64,14 @@ class Part:
     def states(self) -> list[str]:
         return [state for state in STATES if state in self.elements]
 
+    def cuts(self) -> list[Mark]:
+        """Its marks, one for each line of code; a fold's with what all copies lose there."""
+        found: dict[int, Mark] = {}
+        for mark in self.marks:
+            known = found.setdefault(mark.number, mark)
+            found[mark.number] = replace(known, starved=known.starved | mark.starved)
+        return list(found.values())
+
     def inside(self) -> Iterator[Part]:
         """Itself and all parts below, copies that a fold stands for left out."""
         yield self

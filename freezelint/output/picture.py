@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 from freezelint.findings import Finding, Location, Severity
 from freezelint.gradient_map import Node
@@ -52,7 +53,7 @@ def body(report: ModelReport, findings: list[Finding] | None, lines: Lines) -> s
         f'<div class="frz">\n<header><h2>{_text(report.name)}</h2><p class="sub">{_text(_subtitle(report))}</p>\n'
         f"{_tiles(report, root)}</header>\n"
         f'<div class="both"><section class="tree" aria-label="Modules">\n{_tools(root)}{_heads(root)}'
-        f"<ul>{''.join(Rows(root))}</ul>\n{_footnote()}</section>\n<aside>{beside}</aside></div>\n</div>\n"
+        f"<ul>{''.join(Rows(root, report.name))}</ul>\n{_footnote()}</section>\n<aside>{beside}</aside></div>\n</div>\n"
     )
 
 
@@ -179,8 +180,9 @@ def _footnote() -> str:
 class Rows:
     """The tree as nested lists. Iterating gives pieces of HTML."""
 
-    def __init__(self, root: Part) -> None:
+    def __init__(self, root: Part, name: str) -> None:
         self.root = root
+        self.name = name
         self.open = opened(root, ROWS_AT_FIRST)
         self.flops = max(root.present.dgrad_flops, root.whole.dgrad_flops, root.whole.wgrad_flops)
         self.bytes = max(root.present.saved_bytes, root.whole.saved_bytes)
@@ -231,8 +233,8 @@ class Rows:
 
     def _pills(self, part: Part) -> str:
         return "".join(
-            f' <a class="cut" href="#{anchor(mark)}">cut by <code>{_text(cause(mark))}</code>{_at(mark)}</a>'
-            for mark in {mark.number: mark for mark in part.marks}.values()
+            f' <a class="cut" href="#{anchor(self.name, mark)}">cut by <code>{_text(cause(mark))}</code>{_at(mark)}</a>'
+            for mark in part.cuts()
         )
 
     def _cell(self, name: str, shown: Callable[[int], str], now: int, most: int, scale: int) -> str:
@@ -251,8 +253,9 @@ def _states(part: Part) -> str:
     return " ".join(f"<span>{_glyph(state)}{STATES[state]}</span>" for state in part.states)
 
 
-def anchor(mark: Mark) -> str:
-    return f"cut-{mark.number}"
+def anchor(name: str, mark: Mark) -> str:
+    """Where a cut is told, unlike that of another model on the page."""
+    return f"frz-{crc32(name.encode()):08x}-cut-{mark.number}"
 
 
 def _at(mark: Mark) -> str:
@@ -265,7 +268,7 @@ def _beside(report: ModelReport, root: Part, findings: list[Finding] | None, lin
     if findings is not None:
         told = [_finding(finding, lines) for finding in sorted(findings, key=_weight)]
         yield from _section("Findings", told or ["No rule has anything to say."])
-    yield from _section("Where the gradient is cut", [*_cuts(root, lines), *_without_way(report)])
+    yield from _section("Where the gradient is cut", [*_cuts(report.name, root, lines), *_without_way(report)])
     yield from _section("What if", [_change(change, report.present) for change in report.what_if])
     yield from _section("Tensors that ask for a gradient", [_asking(node) for node in report.gradient_inputs()])
     yield from _section("Declared", _contract(report))
@@ -301,11 +304,11 @@ def _quoted(at: Location | None, lines: Lines) -> Iterator[str]:
         yield f'<p class="where">{_text(near(at))}</p>' + (f"<pre>{_text(text)}</pre>" if text else "")
 
 
-def _cuts(root: Part, lines: Lines) -> Iterator[str]:
+def _cuts(name: str, root: Part, lines: Lines) -> Iterator[str]:
     """One entry for each line of code that cuts, with every module it does so in."""
     marked: dict[int, tuple[Mark, dict[str, None], set[str]]] = {}
     for part in root.inside():
-        for mark in part.marks:
+        for mark in part.cuts():
             _, paths, names = marked.setdefault(mark.number, (mark, {}, set()))
             paths[part.path or part.class_name] = None
             names.update(mark.starved)
@@ -315,7 +318,7 @@ def _cuts(root: Part, lines: Lines) -> Iterator[str]:
         )
         quote = "".join(_quoted(located(mark.cut.place), lines))
         told = f"<b>{_text(cause(mark))}</b> in {where} starves {_listed(names)}"
-        yield f'<p id="{anchor(mark)}" tabindex="-1">{told}</p>{quote}'
+        yield f'<p id="{anchor(name, mark)}" tabindex="-1">{told}</p>{quote}'
 
 
 def _listed(names: Iterable[str]) -> str:

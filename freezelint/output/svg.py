@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from textwrap import wrap
 
 from freezelint.findings import Finding
 from freezelint.model_report import ModelReport, count, flop, size
@@ -111,7 +112,7 @@ class Drawing:
         yield from self._bar(0, "dgrad", flop(now.dgrad_flops), now.dgrad_flops, most.dgrad_flops, self.flops)
         yield from self._bar(1, "wgrad", flop(now.wgrad_flops), now.wgrad_flops, most.wgrad_flops, self.flops)
         yield from self._bar(2, "saved", size(now.saved_bytes), now.saved_bytes, most.saved_bytes, self.bytes)
-        for mark in {mark.number: mark for mark in part.marks}.values():
+        for mark in part.cuts():
             at = located(mark.cut.place)
             where = f" at {near(at)}" if at else ""
             told = f"\N{BLACK SCISSORS} cut by {cause(mark)}{where}: {len(mark.starved)} parameters starve"
@@ -139,11 +140,12 @@ class Drawing:
 
     def _bottom(self, findings: list[Finding]) -> Iterator[str]:
         self._down(12)
-        told = [(f"{finding.code} {finding.message} ({near(finding.location)})", "") for finding in findings]
+        told = [(f"{near(finding.location)}: {finding.code} {finding.message}", "") for finding in findings]
         told += [(f"what if: {change}", "soft") for change in changes(self.report)]
         told += [(f"note: {note}", "soft") for note in self.report.notes]
         for text, kind in told:
-            yield _text(MARGIN, self._down(), _short(text.replace("`", ""), 150), kind)
+            for line in wrap(text.replace("`", ""), 150):
+                yield _text(MARGIN, self._down(20), line, kind)
 
 
 def _text(x: int, y: int, text: str, kind: str = "") -> str:
