@@ -44,11 +44,17 @@ Asked = Callable[[Node], bool]
 
 
 def lost_gradients(
-    map_: GradientMap, loss: Node, wanted: Asked, grows: Asked, trained_elsewhere: Iterable[int] = ()
+    map_: GradientMap,
+    loss: Node,
+    wanted: Asked,
+    grows: Asked,
+    trained_elsewhere: Iterable[int] = (),
+    optimised: frozenset[int] = frozenset(),
 ) -> list[Loss]:
     """What `loss` was meant to train and cannot.
 
-    `wanted` says which leaves somebody wants a gradient of this loss for, `grows` which may require one at all.
+    `wanted` says which leaves somebody wants a gradient of this loss for, `grows` which may require one at all. A term
+    that reaches anything `optimised` by this loss is no constant, whether or not that is moved by other means too.
     """
     walk = Walk(map_, wanted, grows)
     live = walk.live(loss.id)
@@ -63,7 +69,8 @@ def lost_gradients(
     told = {node.id for row in found for node in row.lost}
     terms = summands(map_, loss.id)
     for term in terms:
-        found += _constant_term(walk, loss, term, live, told, terms)
+        if not optimised & walk.live(term):
+            found += _constant_term(walk, loss, term, live, told, terms)
     return found
 
 

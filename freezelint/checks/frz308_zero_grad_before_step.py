@@ -24,6 +24,7 @@ EACH_TIME = (
     "`{zero}` runs on every pass, but `{step}` waits for `{test}`: of each window only the last gradient is left"
 )
 INSIDE = "`{zero}` runs on every pass of the loop, `{step}` after the loop: only the last gradient is left"
+WINDOWED = "on the pass that steps, `{zero}` comes first: of each window only the last gradient reaches `{step}`"
 STEP_FIRST = "`{step}` comes before `backward()`: it never sees the gradient of its own batch"
 
 
@@ -68,6 +69,17 @@ def zeroed_in_inner_loop(step: Step, story: Story) -> Iterator[Finding]:
             return
         elif stepping.may_give_gradients(event, step) and not (last is not None and isinstance(event, Called)):
             return
+
+
+@RULE.on(ZeroGrad)
+def zeroed_in_window(event: ZeroGrad, story: Story) -> Iterator[Finding]:
+    """Under `accelerator.accumulate(...)` the pass that steps zeroes first: the passes before it are lost."""
+    if not isinstance(event.target, Optimizer) or not stepping.accumulates(event, story):
+        return
+    after = [e for e in story.events[event.seq :] if stepping.same_pass(e, event) and e.context.implies(event.context)]
+    step = next((e for e in after if isinstance(e, Step) and e.optimizer is event.target), None)
+    if step is not None and any(stepping.may_reach(e, step) for e in after if e.seq < step.seq):
+        yield _report(event, step, WINDOWED)
 
 
 @RULE.on(Step)

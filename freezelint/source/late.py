@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from freezelint.source.left_out import FIXED, LeftOut, held
+from freezelint.source.starved import moved_by_hand
 from freezelint.source.story import (
     AttributeSet,
     Backward,
@@ -52,7 +53,11 @@ def came_late(story: Story, group: LeftOut) -> bool:
 
 def missing(story: Story, group: LeftOut) -> bool:
     """Whether parameters that no optimizer holds were forgotten: not targets, not loaded and left alone on purpose."""
-    if group.target or FIXED.search(group.names) or any(_perhaps_computed(story, param) for param in group.params):
+    if (
+        FIXED.search(group.names)
+        or (group.target and _fixed_target(story, group))
+        or any(_perhaps_computed(story, param) for param in group.params)
+    ):
         return False
     if any(_handed_to_builder(story, param) for param in group.params):
         return False
@@ -62,6 +67,14 @@ def missing(story: Story, group: LeftOut) -> bool:
         return False
     loaded = any(param.owner and param.owner.pretrained for param in group.params)
     return not loaded or (group.inside and group.upstream and _loaded_in_part(story, group))
+
+
+def _fixed_target(story: Story, group: LeftOut) -> bool:
+    """Whether a network that is only compared with what trains is made to stay: copied, averaged or written by hand."""
+    moved = moved_by_hand(story)
+    if any(id(param) in moved for param in group.params):
+        return True
+    return any(module.spot is None or "copy" in module.spot.text for module in group.modules) or not group.modules
 
 
 def _perhaps_computed(story: Story, param: Param) -> bool:

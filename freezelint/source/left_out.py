@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import libcst as cst
+
 from freezelint.gradient_map import Edge
 from freezelint.source.elements import dotted_names
+from freezelint.source.project import FunctionInfo
 from freezelint.source.story import (
     AttributeSet,
     Backward,
@@ -37,7 +40,7 @@ CRITERION = re.compile(r"loss|div|entropy|similarity|dist|criterion|mse|l1|kl|Su
 CRITERIA = ("Loss", "CosineSimilarity", "PairwiseDistance")
 HEAD = re.compile(r"fc|head|classifier|score|logits|last_linear|proj|out", re.IGNORECASE)
 FIXED = re.compile(
-    r"(^|[._`])(teacher|target|ema|momentum|ref|reference|reward|judge|scorer|old|frozen|fixed|anchor|prior|oracle)\w*",
+    r"(^|[._`])(teacher|target|ema|momentum|ref|reference|reward|judge|scorer|old|frozen|fixed|oracle)\w*",
     re.IGNORECASE,
 )
 
@@ -275,10 +278,19 @@ def outermost(call: ModuleCall, parts: Sequence[Instance]) -> Spot:
     lineages = {id(info) for part in parts if part.cls for info in part.cls.lineage()[0]}
     spot = call.spot
     for info, site in zip(reversed(call.context.calls), reversed(call.context.sites), strict=True):
-        if info.owner is None or id(info.owner) not in lineages:
+        inside = info.owner is not None and id(info.owner) in lineages
+        if not inside and not _handed_in(spot, info):
             break
         spot = site
     return spot
+
+
+def _handed_in(spot: Spot, info: FunctionInfo) -> bool:
+    """Whether a function calls what it was given by name: `def q(net, x): return net(x)`."""
+    called = spot.node.func if isinstance(spot.node, cst.Call) else None
+    params = info.node.params
+    names = {param.name.value for param in (*params.posonly_params, *params.params, *params.kwonly_params)}
+    return isinstance(called, cst.Name) and called.value in names
 
 
 def fixed(story: Story, group: LeftOut) -> bool:

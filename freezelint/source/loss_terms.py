@@ -50,8 +50,11 @@ def _of_story(map_: GradientMap, story: Story) -> Iterator[Loss]:
         if event.node is None:
             continue
         wanted, growing = loss_wants(story, event), may_grow(story, event)
+        stepped = stepped_after(story, event)
+        kept = frozenset(node for node in growing if id(story.of_node[node]) in stepped)
         found = lost_gradients(
-            map_, map_.nodes[event.node], lambda n: n.id in wanted, lambda n: n.id in growing, trained  # noqa: B023
+            map_, map_.nodes[event.node], lambda n: n.id in wanted, lambda n: n.id in growing, trained,  # noqa: B023
+            kept,
         )  # fmt: skip
         yield from (row for row in found if row.term or not story.incomplete)
 

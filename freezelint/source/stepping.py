@@ -7,11 +7,13 @@ import re
 import libcst as cst
 
 from freezelint.source.story import AttributeSet, Backward, Called, Event, GradRead, Step, Story, ZeroGrad
-from freezelint.source.syntax import resolved, tests_over
-from freezelint.source.values import Optimizer
+from freezelint.source.syntax import resolved, tests_over, within_function
+from freezelint.source.values import Const, Object, Optimizer
 
 WINDOW = re.compile(r"%|accum|micro_?(batch|step)|grad_acc|update_freq|iter_size", re.IGNORECASE)
-QUIET = re.compile(r"clip|log|print|info|debug|warning|scalar|postfix|^(update|write|append|item|format|time|len)$")
+QUIET = re.compile(
+    r"clip|^accumulate$|^autocast$|^no_sync$|log|print|info|debug|warning|scalar|postfix|^(update|write|append|item|format|time|len)$"
+)
 
 
 def same_pass(one: Event, other: Event) -> bool:
@@ -95,6 +97,19 @@ def beside(event: Event, step: Step, test: cst.BaseExpression, story: Story) -> 
     if any(branch in gates for branch, _ in event.context.arms):
         return False
     return all(known is not test for _, known in tests_over(event.spot))
+
+
+def accumulates(event: Event, story: Story) -> bool:
+    """Whether an event stands in a `with accelerator.accumulate(...)` block over more than one pass."""
+    blocks = [node for node in within_function(event.spot) if isinstance(node, cst.With)]
+    managers = {id(item.item) for block in blocks for item in block.items}
+    for call in story.of(Called) if managers else ():
+        if call.name == "accumulate" and id(call.spot.node) in managers and isinstance(call.owner, Object):
+            passes = call.owner.kwargs.get("gradient_accumulation_steps")
+            count = passes.value if isinstance(passes, Const) else getattr(passes, "default", None)
+            if isinstance(count, int) and count > 1:
+                return True
+    return False
 
 
 def subject(event: Event) -> str:

@@ -160,6 +160,7 @@ def object_method(reader: Reader, owner: Object, name: str, args: Args, kwargs: 
         add_argument(owner, args, kwargs)
         return UNKNOWN
     if name in ("autocast", "no_sync", "accumulate"):
+        reader.emit(Called, node, name, owner, values, kwargs, UNKNOWN)
         return UNKNOWN
     from freezelint.source.calls import unknown_call
 
