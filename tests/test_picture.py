@@ -395,6 +395,32 @@ def test_in_a_browser(tmp_path: Path, report: Any, dark: bool, size: str) -> Non
     assert told["starved"] == ["", "stem"]
 
 
+HOST = """<!doctype html><html><head><meta charset="utf-8"><style>
+.host ul:not(.inline) { padding-left: 2em; list-style: disc } .host ul ul { margin: 1em; list-style: square }
+.host p:not(.x) { margin: 1em 0 } .host pre, .host code { background: yellow }
+</style></head><body class="host" data-jp-theme-light="false"><ul id="before"><li><p class="row more">cell</p></ul>"""
+
+
+def test_a_notebook_page_and_the_picture_leave_each_other_alone(tmp_path: Path) -> None:
+    ask = """<script>
+    const of = (element, names) => names.map((name) => getComputedStyle(element)[name]);
+    const names = ["paddingLeft", "marginTop", "listStyleType", "display", "color", "fontSize", "backgroundColor"];
+    const told = ["#before", "#before p", ".tree ul", ".tree ul ul", ".frz"].map((selector) =>
+      [...document.querySelectorAll(selector)].slice(0, 1).map((element) => of(element, names)));
+    const answer = Object.assign(document.createElement("pre"), { id: "probe", textContent: JSON.stringify(told) });
+    document.body.replaceChildren(answer);
+    </script>"""
+    answers = []
+    for inside in ("", audit()._repr_html_()):
+        dom = browse(tmp_path, f"{HOST}{inside}{ask}</body></html>", False, "--dump-dom")
+        answers.append(json.loads(unescape(re.findall(r'<pre id="probe">(.*)</pre>', dom, re.DOTALL)[0])))
+    bare, full = answers
+    assert full[:2] == bare[:2]
+    (outer,), (inner,), (frame,) = full[2:5]
+    assert (outer[:3], inner[2]) == (["0px", "0px", "none"], "none")
+    assert frame[6] == "rgb(18, 22, 28)"  # dark, as the notebook is, on a desktop that is light
+
+
 @pytest.mark.parametrize("report", [small, large], ids=["20", "2000"])
 def test_light_and_dark_look_different(tmp_path: Path, report: Any) -> None:
     pictures = []

@@ -33,8 +33,12 @@ Lines = Callable[[str, int | None, int], str]
 
 
 def fragment(report: ModelReport, findings: list[Finding], lines: Lines) -> str:
-    """One model's picture with its own style and script. `lines`: the text of a line, by path, cell and number."""
-    return f"{style()}{body(report, findings, lines)}{script()}"
+    """One model's picture with its own style and script. `lines`: the text of a line, by path, cell and number.
+
+    The page around it may style lists and paragraphs of its own: every selector here gets the weight of an id.
+    """
+    strong = style().replace(".frz", ":is(.frz, #frz)")
+    return f"{strong}{body(report, findings, lines)}{script()}"
 
 
 def style() -> str:
