@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -96,6 +97,7 @@ class Worker:
         self.python, self.cwd, self.timeout_s = python, cwd, timeout_s
         self.environ = dict(os.environ if environ is None else environ)
         self.versions: dict[str, Any] = {}
+        self.heard: Callable[[str], None] = lambda text: None  # what the worker does on the way to an answer
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._errors: IO[bytes] | None = None
@@ -156,8 +158,19 @@ class Worker:
             process.stdin.flush()
         except OSError:  # a broken pipe; Windows says EINVAL
             raise self._dead(process) from None
+        until = time.monotonic() + timeout_s
+        while "progress" in (reply := self._reply(process, until, timeout_s)):
+            self.heard(str(reply["progress"]))
+        error = reply.get("error")
+        if error:
+            raise WorkerError(error["type"], error["text"], error.get("path", ""), error.get("line", 0))
+        result: dict[str, Any] = reply["result"]
+        return result
+
+    def _reply(self, process: subprocess.Popen[str], until: float, timeout_s: float) -> dict[str, Any]:
+        """The next line of the answer, or of what is told on the way to it."""
         try:
-            line = self._lines.get(timeout=timeout_s)
+            line = self._lines.get(timeout=max(until - time.monotonic(), 0.0))
         except queue.Empty:
             self.close()
             raise WorkerError("timeout", f"no answer within {timeout_s:g} s") from None
@@ -166,9 +179,9 @@ class Worker:
             raise
         if line is None:
             raise self._dead(process)
-        return self._result(line)
+        return self._parsed(line)
 
-    def _result(self, line: str) -> dict[str, Any]:
+    def _parsed(self, line: str) -> dict[str, Any]:
         try:
             reply = json.loads(line)
             if reply["id"] != self._last_id:
@@ -176,11 +189,7 @@ class Worker:
         except (ValueError, KeyError, TypeError):
             self.close()
             raise WorkerError("protocol", f"not an answer: {line.strip()[:80]!r}") from None
-        error = reply.get("error")
-        if error:
-            raise WorkerError(error["type"], error["text"], error.get("path", ""), error.get("line", 0))
-        result: dict[str, Any] = reply["result"]
-        return result
+        return dict(reply)
 
     def _dead(self, process: subprocess.Popen[str]) -> WorkerError:
         code = process.wait()

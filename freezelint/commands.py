@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from freezelint.settings import OUTPUT_FORMATS, PICTURES, Settings, SettingsErro
 
 if TYPE_CHECKING:
     from freezelint.engine import Outcome
+    from freezelint.progress import Progress
 
 LISTS = ("select", "ignore", "extend_select", "exclude", "extend_exclude")
 PLAIN = (
@@ -135,7 +135,7 @@ def run(options: Options) -> int:
         return 2
     resolver = resolve(options)
     module = bool(options["module"])
-    outcome = run_script(script, arguments, module, resolver, progress_line(options.get("quiet")))
+    outcome = run_script(script, arguments, module, resolver, progress_line(options.get("quiet"), rewrites=False))
     emit(outcome_report(outcome, resolver.settings), resolver.settings, quiet=options.get("quiet"))
     return exit_code(outcome.findings, resolver.settings)
 
@@ -256,23 +256,10 @@ def exit_code(findings: list[Finding], settings: Settings) -> int:
     return int(failing(findings) and not settings.exit_zero)
 
 
-def progress_line(quiet: bool | None) -> Any:
-    """Says what is being worked on: a line that rewrites itself on a terminal; elsewhere only once it takes long."""
-    started = time.monotonic()
-    terminal = sys.stderr.isatty()
+def progress_line(quiet: bool | None, *, rewrites: bool = True) -> Progress:
+    from freezelint.progress import Progress
 
-    def show(text: str) -> None:
-        if quiet:
-            return
-        if terminal:
-            import shutil
-
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\033[K{text[:width]}", end="", file=sys.stderr, flush=True)
-        elif text and time.monotonic() - started > 10:
-            print(f"freezelint: {text}", file=sys.stderr)
-
-    return show
+    return Progress(quiet=bool(quiet), rewrites=rewrites)
 
 
 def _print_diff(outcome: Outcome, settings: Settings) -> int:

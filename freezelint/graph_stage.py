@@ -47,11 +47,17 @@ def trace_targets(
         return result
     with workers(python, project_root, settings.timeout_s) as worker:
         for number, target in enumerate(chosen, 1):
-            progress(f"tracing {target['name']} ({number} of {len(chosen)})")
+            worker.heard = stages(progress, target["name"], number, len(chosen))
+            worker.heard("tracing")
             _trace_one(worker, target, result)
     for report in result.reports:
         report.dgrad_threshold = settings.dgrad_threshold
     return result
+
+
+def stages(progress: Progress, name: str, number: int, count: int) -> Progress:
+    """Tells what becomes of one of several models: `building`, `tracing`, `running`."""
+    return lambda stage: progress(f"{stage} {name} ({number} of {count})")
 
 
 def _trace_one(worker: Worker, target: dict[str, Any], result: GraphResult) -> None:

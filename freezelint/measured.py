@@ -25,6 +25,8 @@ def told(numbers: Mapping[str, float], unmeasured: str) -> str:
 def timing(what: str, numbers: Mapping[str, float]) -> str:
     now, without = numbers[f"{what}_ms"], numbers[f"{what}_ms_without"]
     spread, other = numbers[f"{what}_spread_ms"], numbers[f"{what}_spread_ms_without"]
+    if without < 0.001 * now:
+        return f"{what} {rounded(now)} ms (±{rounded(spread)}), none without it"
     clear = not 0.25 < numbers["rounds_faster_without"] / numbers["rounds"] < 0.75
     ratio = f"{without / now:.2g}x" if clear else "no clear difference"
     return (

@@ -15,7 +15,7 @@ from freezelint import processes
 from freezelint.client import WORKER, WantsPython, Worker, WorkerError, Workers, find_python
 from freezelint.facts import Facts
 from freezelint.findings import Finding, Location, Severity
-from freezelint.graph_stage import target_json, told
+from freezelint.graph_stage import stages, target_json, told
 
 CODE = "FRZ004"
 DEFAULT_STEPS = 2  # of a script that asks for no other number: cheap steps go on until what is rare has shown
@@ -65,7 +65,8 @@ def verify_targets(
     options: dict[str, Any] = {"steps": settings.steps, "device": settings.device, "seed": settings.seed}
     with workers(python, project_root, settings.timeout_s) as worker:
         for number, target in enumerate(chosen, 1):
-            progress(f"running {target['name']} ({number} of {len(chosen)})")
+            worker.heard = stages(progress, target["name"], number, len(chosen))
+            worker.heard("running")
             try:
                 facts = Facts.from_json(worker.call("steps", target=target, **options))
             except WorkerError as error:

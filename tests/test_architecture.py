@@ -16,7 +16,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_rules" not in path.pa
 # Each layer may import itself and what stands before it.
 LAYERS = [
     {"", "findings"},
-    {"gradient_map", "textfile", "book", "fixes"},
+    {"gradient_map", "textfile", "book", "fixes", "progress"},
     {"rule", "settings", "cache", "suppress", "rules_table", "facts", "flow", "measured", "model_report", "settings_schema"},
     {"config", "contract", "output", "backing"},
     {"processes"},

@@ -1,4 +1,5 @@
-"""One JSON object a line each way: `{"id", "op", "args"}` in, `{"id", "result"}` or `{"id", "error"}` out.
+"""One JSON object a line each way: `{"id", "op", "args"}` in, `{"id", "result"}` or `{"id", "error"}` out, and before
+these any number of `{"id", "progress"}`.
 
 Replies leave on a private copy of fd 1 and requests come on a private copy of fd 0, so that user code may print and
 read as it likes: what it prints goes to stderr, what it reads is empty. An exception of user code, `SystemExit`
@@ -7,13 +8,15 @@ included, is a reply with its type, its text and the user's line that raised it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 PROTOCOL = 1
 
@@ -48,6 +51,15 @@ def warm(_args: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+_listeners: list[Callable[[str], None]] = []
+
+
+def tell(text: str) -> None:
+    """What is being done now, for whoever waits for the answer."""
+    for say in _listeners:
+        say(text)
+
+
 def serve() -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
@@ -59,6 +71,7 @@ def serve() -> None:
         sys.path.insert(0, str(Path.cwd()))
     for line in requests:
         request = json.loads(line)
+        _listeners[:] = [functools.partial(_progress, replies, request["id"])]
         reply = answer(request)
         try:
             text = json.dumps(reply)
@@ -66,6 +79,11 @@ def serve() -> None:
             text = json.dumps({"id": request["id"], "error": describe(error)})
         replies.write(text + "\n")
         replies.flush()
+
+
+def _progress(replies: IO[str], number: int, text: str) -> None:
+    replies.write(json.dumps({"id": number, "progress": text}) + "\n")
+    replies.flush()
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

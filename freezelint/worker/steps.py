@@ -21,7 +21,7 @@ from .inputs import Inputs
 from .monitor import Monitor
 from .patches import Patches
 from .places import Places
-from .protocol import UnsupportedError
+from .protocol import UnsupportedError, tell
 from .tape import tensors
 from .targets import Built, build, target_name
 from .trials import Trial
@@ -39,8 +39,10 @@ def steps(args: Json) -> Json:
         torch.manual_seed(args.get("seed", 0))
         patches.install()
         try:
+            tell("building")
             with monitor.flow:
                 built = build(target)
+            tell("running")
             monitor.flow.quiet += 1
             inputs = example_inputs(built)
             monitor.flow.quiet -= 1
@@ -99,6 +101,8 @@ class Training:
 
     def measure(self, trials: list[Trial]) -> None:
         """Whole steps, in turns with the wasted gradients and with their parameters frozen."""
+        if trials:
+            tell("measuring what is wasted in")
         for trial in trials:
             leaves = [tensor for leaf in trial.leaves if leaf.is_parameter and (tensor := leaf.ref()) is not None]
             if not leaves:

@@ -26,7 +26,7 @@ from .guess import example_inputs, with_values
 from .inputs import Inputs
 from .mapping import Mapper, place
 from .modules import module_rows, parameter_rows
-from .protocol import place_of
+from .protocol import place_of, tell
 from .setup_log import SetupLog
 from .targets import in_optimizer, project_path, target_name
 from .whatif import suggestions
@@ -38,7 +38,9 @@ def trace(args: Json) -> Json:
     """Build the target, record a step as it is frozen and one with everything trainable, and tell both."""
     target = args["target"]
     started = time.perf_counter()
+    tell("building")
     built, log = build_for_tracing(target)
+    tell("tracing")
     built_s = time.perf_counter() - started
     inputs = example_inputs(built)
     report = trace_model(built.model, inputs, built.loss, built.optimizer, log)
