@@ -54,7 +54,8 @@ def _attention_backward(args: tuple[Any, ...], _out: Any) -> int:
 
 
 def _grouped_mm(args: tuple[Any, ...], out: Any) -> int:
-    return 2 * int(prod(out.shape)) * int(args[0].shape[-1])
+    rows = out.shape[1:] if args[0].dim() == args[1].dim() == 2 else out.shape  # there groups share the inner dimension
+    return 2 * int(prod(rows)) * int(args[0].shape[-1])
 
 
 def _lstm(args: tuple[Any, ...], _out: Any) -> int:

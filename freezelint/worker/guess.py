@@ -16,7 +16,7 @@ from .capture import silence
 from .fake import device_of, fake_inputs, fake_model
 from .inputs import Inputs, from_settings, random_tensor
 from .protocol import UnsupportedError
-from .shadow import Shadows
+from .shadow import Shadowing, Shadows
 from .targets import Built
 
 LARGE = 500_000_000  # parameters from which on a model is not run for real to find its inputs
@@ -53,7 +53,7 @@ def trial(model: nn.Module, inputs: Inputs) -> str | None:
     try:
         copied = fake_model(model, mode, shadows)
         args, kwargs = fake_inputs((inputs.args, inputs.kwargs), mode, shadows, device_of(model))
-        with silence(), mode, torch.enable_grad():
+        with silence(), mode, Shadowing(shadows), torch.enable_grad():
             copied(*args, **kwargs)
     except Exception as error:
         text = " ".join(str(error).split())
@@ -96,7 +96,7 @@ def candidates(model: nn.Module) -> Iterator[Inputs]:
     by_name = _by_names(model, names)
     if by_name is not None:
         yield by_name
-    for tensor in _first_tensors(model):
+    for tensor in (*_stated_input(model), *_first_tensors(model)):
         if len(names) <= 1:
             yield Inputs((tensor,), {}, "inferred")
         else:
@@ -169,6 +169,14 @@ def _first_tensors(model: nn.Module) -> Iterator[Tensor]:
         else:
             continue
         return
+
+
+def _stated_input(model: nn.Module) -> Iterator[Tensor]:
+    """The image that a model of timm says it takes, where its first layer does not show it."""
+    config = getattr(model, "default_cfg", None)
+    size = config.get("input_size") if isinstance(config, dict) else None
+    if isinstance(size, (tuple, list)) and len(size) == 3:
+        yield random_tensor([2, *size], torch.float32)
 
 
 def stated_sizes(model: nn.Module) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .inputs import Inputs, random_tensor
 
 TOKENS = 16
+MEL_BINS = ("num_mel_bins", "feature_size", "input_feat_per_channel", "input_feat_size", "input_dim", "n_mels")
 BESIDE: tuple[list[str], ...] = ([], ["decoder_input_ids"], ["bbox"], ["attention_mask"])
 TOGETHER = (
     ["input_ids", "pixel_values"],
@@ -27,26 +28,61 @@ def is_transformers(model: nn.Module) -> bool:
 
 
 def candidates(model: nn.Module) -> Iterator[Inputs]:
-    """Main input alone, with what a second tower or a decoder needs, then everything the signature names."""
-    names = list(inspect.signature(model.forward).parameters)
+    """Main input alone, with what a second tower or a decoder needs, what has no default, all that the signature names.
+
+    Where the signature takes a grid of patches, images come as the rows of patches it counts.
+    """
+    signature = inspect.signature(model.forward).parameters
+    names = list(signature)
     main = str(getattr(model, "main_input_name", "input_ids"))
-    seen: list[list[str]] = []
+    required = [p.name for p in signature.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    masks = [name for name in names if name.endswith("features_mask")]
     everything = [name for name in names if name in MAKERS]
-    for wanted in (*([main, *more] for more in BESIDE), *TOGETHER, everything):
-        chosen = [name for name in wanted if name in names or "kwargs" in names]
-        if chosen and chosen not in seen:
+    seen: list[list[str]] = []
+    if required and any(name.endswith("grid_thw") for name in required):
+        yield from _patched(model, required)
+    together = [[main, *masks]]
+    if required:
+        together = [required, [*required, *masks], [*required, main], [*required, "input_ids"], *together]
+    for wanted in (*([main, *more] for more in BESIDE), *TOGETHER, *together, everything):
+        chosen = list(dict.fromkeys(name for name in wanted if name in names or "kwargs" in names))
+        if chosen and chosen not in seen and set(required) <= set(chosen):
             seen.append(chosen)
             yield from _filled(model, chosen)
 
 
 def _filled(model: nn.Module, names: list[str]) -> Iterator[Inputs]:
     """The same names with every shape that the first tensor might have."""
-    choices = [list(MAKERS[name](model)) if name in MAKERS else [] for name in names]
+    choices = [list(maker(model)) if (maker := maker_of(name)) else [] for name in names]
     if not all(choices):
         return
     longest = max(map(len, choices))
     for index in range(longest):
         made = {name: shapes[min(index, len(shapes) - 1)] for name, shapes in zip(names, choices)}
+        yield Inputs((), made, "inferred")
+
+
+def maker_of(name: str) -> Callable[[nn.Module], Iterator[Tensor]] | None:
+    """By the argument's whole name, else by what it ends in."""
+    return MAKERS.get(name) or next((maker for end, maker in ENDINGS.items() if name.endswith(end)), None)
+
+
+def _patched(model: nn.Module, names: list[str]) -> Iterator[Inputs]:
+    """One image as rows of flattened patches, and the grid that says how many they are."""
+    patch = setting(model, "patch_size", default=14)
+    patch = patch if isinstance(patch, int) else patch[-1]
+    time = setting(model, "temporal_patch_size", default=1)
+    channels = setting(model, "in_channels", "num_channels", "in_chans", default=3)
+    merge = setting(model, "spatial_merge_size", default=2)
+    side = 2 * (merge if isinstance(merge, int) else merge[-1])
+    rows = side * side
+    for shape in (
+        (rows, channels * time * patch * patch), (rows, channels * patch * patch), (rows, channels, patch, patch),
+        (rows, channels, time, patch, patch), (1, rows, channels * patch * patch),
+    ):  # fmt: skip
+        made: dict[str, Tensor] = {}
+        for name in names:
+            made[name] = torch.tensor([[1, side, side]]) if name.endswith("grid_thw") else torch.rand(shape)
         yield Inputs((), made, "inferred")
 
 
@@ -78,6 +114,11 @@ def _pixels(model: nn.Module) -> Iterator[Tensor]:
     yield torch.rand(2, channels, height, width)
     if (height, width) != (224, 224):
         yield torch.rand(2, channels, 224, 224)
+    yield torch.rand(2, 2, channels, 64, 64)  # pairs
+    yield torch.rand(2, 1, channels, height, width)  # images of a text
+    patch = setting(model, "patch_size", default=16)
+    if isinstance(patch, int):
+        yield torch.rand(2, TOKENS, channels * patch * patch)
 
 
 def _samples(_model: nn.Module) -> Iterator[Tensor]:
@@ -87,11 +128,41 @@ def _samples(_model: nn.Module) -> Iterator[Tensor]:
 
 
 def _features(model: nn.Module) -> Iterator[Tensor]:
-    bins = setting(model, "num_mel_bins", "feature_size", "input_feat_per_channel", "input_dim", default=80)
+    bins = setting(model, *MEL_BINS, default=80)
     length = int(setting(model, "max_source_positions", default=1500))
     yield torch.rand(2, bins, 2 * length)
     yield torch.rand(2, 128, bins)
     yield torch.rand(2, 1, 1024, bins)
+    for width in dict.fromkeys((128, *_first_width(model))):
+        yield torch.rand(2, 128, width)
+
+
+def _first_width(model: nn.Module) -> Iterator[int]:
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.LayerNorm)):
+            yield module.in_features if isinstance(module, nn.Linear) else int(module.normalized_shape[-1])
+            return
+
+
+def _feature_mask(model: nn.Module) -> Iterator[Tensor]:
+    """One entry a frame of `_features`."""
+    length = int(setting(model, "max_source_positions", default=1500))
+    for frames in (2 * length, 128, 1024, 128):
+        yield torch.ones(2, frames, dtype=torch.bool)
+
+
+def _embedded(model: nn.Module) -> Iterator[Tensor]:
+    for width in dict.fromkeys(
+        (setting(model, "d_model", "hidden_size", default=64), setting(model, "d_latents", default=64))
+    ):
+        yield torch.rand(2, TOKENS, int(width))
+
+
+def _positions(_model: nn.Module) -> Iterator[Tensor]:
+    """Rows and columns of a square of patches."""
+    side = int(TOKENS**0.5)
+    grid = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"), dim=-1)
+    yield grid.reshape(1, TOKENS, 2).expand(2, -1, -1).clone()
 
 
 def _boxes(_model: nn.Module) -> Iterator[Tensor]:
@@ -107,4 +178,16 @@ MAKERS = {
     "input_values": _samples,
     "input_features": _features,
     "bbox": _boxes,
+}
+ENDINGS: dict[str, Callable[[nn.Module], Iterator[Tensor]]] = {
+    "input_ids": _ids,
+    "position_ids": _positions,
+    "features_mask": _feature_mask,
+    "mel_mask": _feature_mask,
+    "attention_mask": MAKERS["attention_mask"],
+    "_mel": _features,
+    "embeds": _embedded,
+    "hidden_states": _embedded,
+    "inputs": _embedded,
+    "latents": _embedded,
 }

@@ -69,7 +69,9 @@ def trace_recorded(
     flow = Flow(recording)
     costs = Costs(flow)
     gradient_map = Mapper(flow, places).build()
-    whole = Costs(Flow(record_like(recording, model, inputs, loss, lambda _name, _now: True)))
+    whole = costs
+    if any(not p.requires_grad for p in recording.parameters.values() if p.is_floating_point()):
+        whole = Costs(Flow(record_like(recording, model, inputs, loss, lambda _name, _now: True)))
     report = {
         "torch": str(torch.__version__),
         "device": recording.device,

@@ -18,19 +18,17 @@ from typing import Any
 import torch
 from torch import nn
 
-SHALLOW = {  # config entries that are lowered: depths, widths of the inner layers, vocabulary
-    "num_hidden_layers": 2, "encoder_layers": 2, "decoder_layers": 2, "num_layers": 2, "n_layer": 2, "n_layers": 2,
-    "num_decoder_layers": 2, "num_encoder_layers": 2, "vocab_size": 1024, "bos_token_id": 0, "eos_token_id": 1,
+DEPTHS = "num_hidden_layers encoder_layers decoder_layers num_layers n_layer n_layers num_decoder_layers".split()
+DEPTHS += ["num_encoder_layers"]  # lowered to two layers, or as many as show every kind that the config lists
+KINDS = ("layer_types", "layers_block_type", "block_types")
+SHALLOW = {  # other config entries that are lowered: widths of the inner layers, vocabulary
+    "vocab_size": 1024, "bos_token_id": 0, "eos_token_id": 1,
     "pad_token_id": 2, "intermediate_size": 512, "ffn_dim": 512, "d_ff": 512, "encoder_ffn_dim": 512,
     "decoder_ffn_dim": 512, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
     "moe_intermediate_size": 256, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
 }  # fmt: skip
-NARROW = {  # what is lowered beside that in a model that is still large: widths, heads, experts
-    "hidden_size": 128, "d_model": 128, "n_embd": 128, "dim": 128, "embed_dim": 128, "num_attention_heads": 4,
-    "n_head": 4, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "num_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 32, "q_lora_rank": 32, "kv_lora_rank": 32, "qk_nope_head_dim": 32, "qk_rope_head_dim": 32,
-    "v_head_dim": 32, "moe_num_experts": 4, "num_routed_experts": 4, "intermediate_size": 256, "out_hidden_size": 128,
-}  # fmt: skip
+WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "embed_dim")
+HEADS = ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "n_head", "num_heads", "n_heads")
 LARGE = 120_000_000  # parameters from which on a model is narrowed, where that gives one that can be built
 SMALL = "atto femto pico nano tiny xxs _xs mini small 18 _s0 _b0 _a0 050 026 lite".split()  # of each family, first
 Maker = Callable[[], nn.Module]
@@ -99,7 +97,7 @@ def timm_models() -> Iterator[tuple[str, Maker]]:
 
 
 def transformers_models() -> Iterator[tuple[str, Maker]]:
-    """Every fourth architecture, then the next of each four, and so on."""
+    """Every fourth architecture, then the next of each four, and so on; those that cannot be built are passed over."""
     import transformers
 
     names = sorted(transformers.models.auto.modeling_auto.MODEL_MAPPING_NAMES)
@@ -109,35 +107,64 @@ def transformers_models() -> Iterator[tuple[str, Maker]]:
 
 
 def shallow(transformers: Any, kind: str) -> nn.Module:
-    """A model of this type with its config's depths and inner widths lowered, all widths where it is still large."""
+    """A model of this type with its config's depths and inner widths lowered; with fewer heads where still large."""
 
-    def build(*entries: dict[str, int]) -> nn.Module:
+    def build(narrowed: bool) -> nn.Module:
         config = transformers.AutoConfig.for_model(kind)
-        for chosen in entries:
-            lower(config, chosen)
+        lower(config)
+        if narrowed:
+            narrow(config)
         model: nn.Module = transformers.AutoModel.from_config(config)
         return model
 
     with torch.device("meta"):
         try:
-            if size(build(SHALLOW)) < LARGE or size(build(SHALLOW, NARROW)) > LARGE:
-                chosen = [SHALLOW]
-            else:
-                chosen = [SHALLOW, NARROW]
+            narrowed = size(build(False)) > LARGE > size(build(True))
         except Exception:  # what does not fit together is left as it is
-            chosen = [SHALLOW]
-    return build(*chosen)
+            narrowed = False
+    return build(narrowed)
 
 
 def size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def lower(config: Any, limits: dict[str, int]) -> None:
-    entries = vars(config)
-    for name, most in limits.items():
-        if isinstance(entries.get(name), int) and not isinstance(entries[name], bool):
-            setattr(config, name, min(most, entries[name]))
-    for part in list(entries.values()):
-        if hasattr(part, "to_dict") and part is not config:
-            lower(part, limits)
+def parts(config: Any) -> Iterator[Any]:
+    yield config
+    for part in list(vars(config).values()):
+        if hasattr(part, "to_dict"):
+            yield from parts(part)
+
+
+def lower(config: Any) -> None:
+    for part in parts(config):
+        kinds = next((vars(part)[name] for name in KINDS if isinstance(vars(part).get(name), list)), [])
+        depth = max((kinds.index(kind) + 1 for kind in kinds if isinstance(kind, str)), default=2)
+        for name in KINDS:
+            if isinstance(vars(part).get(name), list):
+                setattr(part, name, kinds[: max(depth, 2)])
+        for name, most in {**SHALLOW, **dict.fromkeys(DEPTHS, max(depth, 2))}.items():
+            if isinstance(vars(part).get(name), int) and not isinstance(vars(part)[name], bool):
+                setattr(part, name, min(most, vars(part)[name]))
+
+
+def narrow(config: Any) -> None:
+    """Four heads where there are more, each as wide as it was, and widths that speak of another part's in step."""
+    changed: dict[int, int] = {}
+    for part in parts(config):
+        entries = vars(part)
+        width = next((name for name in WIDTHS if isinstance(entries.get(name), int)), None)
+        heads = [name for name in HEADS if isinstance(entries.get(name), int)]
+        if width is None or not heads or entries[heads[0]] <= 4 or entries[width] % entries[heads[0]]:
+            continue
+        new = entries[width] // entries[heads[0]] * 4
+        changed[entries[width]] = new
+        setattr(part, width, new)
+        for name in heads:
+            setattr(part, name, 4)
+        if isinstance(entries.get("num_key_value_heads"), int):
+            part.num_key_value_heads = 4 if entries["num_key_value_heads"] > 4 else entries["num_key_value_heads"]
+    for part in parts(config):
+        for name, value in list(vars(part).items()):
+            if isinstance(value, int) and value in changed and name.startswith(("out_", "proj", "text_", "vision_")):
+                setattr(part, name, changed[value])

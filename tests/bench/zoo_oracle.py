@@ -1,6 +1,7 @@
 """What a recording is compared with: a real step, torch's own FLOP counter, and the operations its profiler saw.
 
-torch's counter is corrected where it is wrong: grouped weight gradients; fused attention and LSTM on the CPU; vectors.
+torch's counter is corrected where it is wrong: grouped weight gradients; fused attention, LSTM and grouped
+products on the CPU; vectors.
 """
 
 from __future__ import annotations
@@ -70,12 +71,23 @@ def profiled(model: nn.Module, inputs: Inputs) -> Products:
     found: Products = Counter()
     for event in profile.events():
         name = event.name.removeprefix("aten::")
+        if within_product(event) or any(0 in shape for shape in event.input_shapes[:3] if isinstance(shape, list)):
+            continue  # what a fused kernel is made of; what works on nothing
         if name == "convolution_backward":
             mask = next((v for v in reversed(event.concrete_inputs) if isinstance(v, list) and len(v) == 3), [1, 1, 1])
             found.update(part for part, wanted in zip(CONVOLUTION, mask, strict=False) if wanted)
         elif name in PRODUCTS or (name.startswith("_scaled_dot_product") and name.endswith("backward")):
             found[name] += 1
     return found
+
+
+def within_product(event: Any) -> bool:
+    above = event.cpu_parent
+    while above is not None:
+        if above.name.removeprefix("aten::") in PRODUCTS or above.name.startswith("aten::_scaled_dot_product"):
+            return True
+        above = above.cpu_parent
+    return False
 
 
 def predicted(nodes: list[torch.fx.Node]) -> Products:
@@ -111,7 +123,13 @@ def lstm(x: Any, weight_ih: Any, weight_hh: Any, *_more: Any, **_shapes: Any) ->
     return 2 * prod(x[:-1]) * (prod(weight_ih) + prod(weight_hh))
 
 
+def grouped(one: Any, other: Any, *_more: Any, out_shape: Any = None, **_shapes: Any) -> int:
+    rows = out_shape[1:] if len(one) == len(other) == 2 else out_shape
+    return 2 * prod(rows) * one[-1]
+
+
 CORRECTED = {
+    torch.ops.aten._grouped_mm: grouped,
     torch.ops.aten.mv: lambda matrix, _vector, **_shapes: 2 * prod(matrix),
     torch.ops.aten.dot: lambda vector, _other, **_shapes: 2 * prod(vector),
     torch.ops.aten.mkldnn_rnn_layer: lstm,
