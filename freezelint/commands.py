@@ -241,8 +241,12 @@ def emit(report: Report, settings: Settings, *, quiet: bool | None = False, stre
     else:
         text = render(report, settings.output_format)
     if settings.output_file:
-        settings.output_file.parent.mkdir(parents=True, exist_ok=True)
-        settings.output_file.write_text(text, encoding="utf-8", newline="\n")
+        try:
+            settings.output_file.parent.mkdir(parents=True, exist_ok=True)
+            settings.output_file.write_text(text, encoding="utf-8", newline="\n")
+        except OSError as error:
+            reason = error.strerror or error
+            raise SettingsError(f"--output-file: cannot write `{settings.output_file}`: {reason}") from None
         return
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")

@@ -126,6 +126,14 @@ def test_output_file(folder: Path) -> None:
     assert json.loads((folder / "out/report.json").read_text())[0]["code"] == "FRZ101"
 
 
+def test_output_file_that_cannot_be_written_is_one_line(folder: Path) -> None:
+    write(folder, {"bad.py": FROZEN_BY_ATTRIBUTE})
+    result = freezelint("bad.py", "--output-file", "bad.py/report.txt")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("freezelint: --output-file: cannot write `bad.py")
+    assert len(result.err.splitlines()) == 1
+
+
 def test_colour_only_where_it_belongs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, {"a.py": FROZEN_BY_ATTRIBUTE})
     monkeypatch.delenv("NO_COLOR", raising=False)
