@@ -28,7 +28,7 @@ class ModulePatches:
         setattr(owner, name, make(current))
 
     def modules(self) -> None:
-        monitor = self.monitor
+        monitor, stack = self.monitor, self.monitor.stack
 
         def init(original: Any) -> Any:
             @functools.wraps(original)
@@ -47,7 +47,10 @@ class ModulePatches:
                 try:
                     return original(self, *args, **kwargs)
                 finally:
-                    monitor.safely(monitor.forward_ended, entry)
+                    if len(stack) > 1 and stack[-1] is entry:
+                        stack.pop()
+                    else:
+                        monitor.safely(monitor.forward_ended, entry)
 
             return call_and_tell
 
@@ -93,11 +96,10 @@ class ModulePatches:
             @functools.wraps(original)
             def wrapper(parameters: Any, *args: Any, **kwargs: Any) -> Any:
                 monitor.safely(monitor.iterator_given, parameters, "clipping", monitor.places.here())
-                monitor.flow.quiet += 1
                 try:
-                    return original(parameters, *args, **kwargs)
+                    with monitor.flow.aside():
+                        return original(parameters, *args, **kwargs)
                 finally:
-                    monitor.flow.quiet -= 1
                     monitor.safely(monitor.iterator_taken, parameters, monitor.places.here())
 
             return wrapper

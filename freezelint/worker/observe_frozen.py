@@ -227,11 +227,15 @@ def tops(leaves: list[Leaf]) -> list[Any]:
 
 
 def crossed_stack(ledger: Ledger) -> Iterator[Fact]:
-    """Frozen layers that backward crosses for the sake of a smaller trainable part in front of them."""
+    """Frozen layers that backward crosses for the sake of a smaller trainable part of the same model in front of them.
+
+    Another network behind the model, such as one that judges its output, is there to be crossed.
+    """
     events = [event for event in ledger.backwards if event.kind == "backward" and event.steppers][:1]
     for event in events:
         early, crossed, every = crossing(all_nodes(event.roots))
-        frozen = [leaf for leaf in crossed if frozen_at(leaf)]
+        own = {id(leaf.owner.root) for leaf in early if leaf.owner is not None}
+        frozen = [leaf for leaf in crossed if frozen_at(leaf) and leaf.owner and id(leaf.owner.root) in own]
         work = size(list(every)) + sum(leaf.numel for leaf in every if leaf.wanted)
         if not frozen or not early or size(list(early)) >= size(frozen) or work == 0:
             continue

@@ -10,9 +10,9 @@ import torch
 
 
 class Handling(Enum):
-    SKIP = 0
-    RECORD = 1
-    LISTEN = 2
+    SKIP = 1
+    RECORD = 2
+    LISTEN = 3
 
 
 _SKIP = frozenset(
@@ -79,6 +79,14 @@ KIND = SimpleNamespace(
         floor_divide __floordiv__ __rfloordiv__
         """.split()
     ),
+    # every input that requires grad gets one: nothing to look up in autograd's own graph
+    smooth=frozenset(
+        """
+        linear conv1d conv2d conv3d layer_norm group_norm batch_norm add __add__ __radd__ sub __sub__ mul __mul__
+        __rmul__ div __truediv__ matmul __matmul__ bmm baddbmm cat stack mse_loss l1_loss smooth_l1_loss
+        scaled_dot_product_attention multi_head_attention_forward
+        """.split()
+    ),
     products=frozenset("mul __mul__ __rmul__ multiply mul_ __imul__".split()),
     fills=frozenset(
         """
@@ -99,7 +107,7 @@ KIND = SimpleNamespace(
 _INTEGER_CASTS = frozenset("long int bool byte short char to type type_as".split())
 
 _names: dict[Any, str] = {}
-_handling: dict[Any, Handling] = {}
+HANDLING: dict[Any, Handling] = {}
 
 
 def name_of(func: Any) -> str:
@@ -115,7 +123,7 @@ def name_of(func: Any) -> str:
 
 
 def classify(func: Any) -> Handling:
-    handling = _handling.get(func)
+    handling = HANDLING.get(func)
     if handling is None:
         name = name_of(func)
         handling = Handling.RECORD
@@ -123,7 +131,7 @@ def classify(func: Any) -> Handling:
             handling = Handling.SKIP
         elif name in _LISTEN:
             handling = Handling.LISTEN
-        _handling[func] = handling
+        HANDLING[func] = handling
     return handling
 
 

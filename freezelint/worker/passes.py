@@ -85,15 +85,13 @@ class Passes:
         event = self.safely(self.backward, roots, kind, inputs, create_graph)
         if event is not None and kind == "backward" and inputs is None and not create_graph and self.trials.waiting():
             self.safely(self.trials.measure, event, roots, weights)
-        self.flow.quiet += 1
         try:
-            result = run()
+            with self.flow.aside():
+                result = run()
         except RuntimeError as error:
             if event is not None:
                 event.error = str(error)
             raise
-        finally:
-            self.flow.quiet -= 1
         if kind == "grad":
             self.safely(self.derived, result)
         return result

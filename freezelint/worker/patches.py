@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode, _pop_mode_temporarily
 
 from .ledger import Opt
 from .module_patches import ModulePatches
@@ -201,12 +200,8 @@ class Patches(ModulePatches):
         def alone(original: Any) -> Any:
             @functools.wraps(original)
             def call_alone(*args: Any, **kwargs: Any) -> Any:
-                monitor.flow.quiet += 1
-                try:
-                    with _pop_mode_temporarily() if _is_on_top(monitor.flow) else nullcontext():
-                        return original(*args, **kwargs)
-                finally:
-                    monitor.flow.quiet -= 1
+                with monitor.flow.aside():
+                    return original(*args, **kwargs)
 
             return call_alone
 
@@ -301,10 +296,6 @@ class Patches(ModulePatches):
         self.put(Tensor, "__setattr__", lambda original: tensor_set)
 
 
-def _is_on_top(mode: Any) -> bool:
-    return bool(_get_current_function_mode() is mode)  # type: ignore[no-untyped-call]
-
-
 def watched_step(step: Any) -> Any:
     """`Optimizer.step` between two looks at the gradients."""
 
@@ -315,12 +306,8 @@ def watched_step(step: Any) -> Any:
             return step(self, *args, **kwargs)
         closure = bool(args and callable(args[0])) or callable(kwargs.get("closure"))
         watched = [] if closure or monitor.flow.quiet else monitor.safely(monitor.stepping, self)
-        quiet = not closure
-        monitor.flow.quiet += quiet
-        try:
+        with nullcontext() if closure else monitor.flow.aside():
             result = step(self, *args, **kwargs)
-        finally:
-            monitor.flow.quiet -= quiet
         if not monitor.flow.quiet:
             if closure:
                 monitor.safely(monitor.called_back, self)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
-from .operations import KIND, Handling, classify, cut_cause, name_of
+from .operations import HANDLING, KIND, Handling, classify, cut_cause, name_of
 from .places import Place, Places
 from .source_text import named_values, statement_lines
 from .tape import (
@@ -62,7 +63,7 @@ class Flow(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.quiet:
             return func(*args, **kwargs)
-        handling = classify(func)
+        handling = HANDLING.get(func) or classify(func)
         if handling is Handling.SKIP:
             if kwargs and kwargs.get("requires_grad") is True:
                 return self.guarded(self.made_leaf, func, args, kwargs)
@@ -73,6 +74,21 @@ class Flow(TorchFunctionMode):
                 return self.guarded(listener, func, args, kwargs)
             return func(*args, **kwargs)
         return self.guarded(self.record, func, args, kwargs) if self.deep else func(*args, **kwargs)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Inside code that is not the user's forward (an optimizer's step, a backward pass): nothing is heard, and
+        where no other mode lies above this one, torch calls straight through."""
+        on_top = _get_current_function_mode() is self  # type: ignore[no-untyped-call]
+        self.quiet += 1
+        if on_top:
+            _pop_mode()  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            if on_top:
+                _push_mode(self)  # type: ignore[no-untyped-call]
+            self.quiet -= 1
 
     def guarded(self, handler: Callable[..., Any], func: Any, args: Any, kwargs: Any) -> Any:
         """What the handler returns; the call's own error is the user's, any other is ours and goes no further."""
@@ -202,8 +218,8 @@ class Flow(TorchFunctionMode):
         if name in KIND.products and any(number_is_zero(value) for value in (*args, *kwargs.values())):
             cut = Cut("zero_gradient", place, "a factor of zero", self.module)
             return iter([(node, cut) for _, node, _ in carriers])
-        if len(carriers) == 1:
-            return iter([(carriers[0][1], None)])
+        if len(carriers) == 1 or name in KIND.smooth:
+            return iter([(node, None) for _, node, _ in carriers])
         fns = {id(fn) for _, _, fn in carriers if fn is not None}
         variables = {id(tensor) for tensor, _, fn in carriers if fn is None}
         met = connected(output.grad_fn, fns, variables)

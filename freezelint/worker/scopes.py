@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import linecache
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -104,11 +104,10 @@ class Scopes:
         grad_mode = torch.is_grad_enabled()
         inputs = self.safely(self.function_inputs, arguments) or []
         outer, self.flow.inside = self.flow.inside, [] if checkpoint else None
-        self.flow.quiet += not checkpoint
         try:
-            result = run()
+            with nullcontext() if checkpoint else self.flow.aside():
+                result = run()
         finally:
-            self.flow.quiet -= not checkpoint
             inner, self.flow.inside = self.flow.inside or [], outer
         outputs = [t for t in tensors(result) if not (t.is_leaf and t.requires_grad)]
         if checkpoint:
@@ -254,11 +253,8 @@ class Scopes:
         found = [self.ledger.leaf(parameter) for parameter in parameters]
         self.safely(self.cleared, [leaf for leaf in found if leaf is not None], place)
         self.event("zero_grad", place)
-        self.flow.quiet += 1
-        try:
+        with self.flow.aside():
             yield
-        finally:
-            self.flow.quiet -= 1
 
 
 def is_with_block(place: Place) -> bool:

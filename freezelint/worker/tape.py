@@ -93,27 +93,27 @@ def tensors(*values: Any) -> Iterator[Tensor]:
 
 
 def connected(start: Any, fns: set[int], variables: set[int], limit: int = 400) -> set[int]:
-    """Which of the known autograd nodes and leaves lie behind `start` without crossing another of them."""
+    """Which of the known autograd nodes and leaves lie behind `start` without crossing another of them.
+
+    Nearest first, and no further than where all are met: an operation's inputs mostly lie one step behind it.
+    """
     met: set[int] = set()
-    todo, seen = [start], {id(start)}
-    keep = [start]
-    while todo and len(seen) < limit:
-        fn = todo.pop()
-        if fn is None:
-            continue
+    wanted = len(fns) + len(variables)
+    keep = [start]  # also holds them: an id must not be used again while we look
+    seen = {id(start)}
+    for fn in keep:
         if id(fn) in fns:
             met.add(id(fn))
-            continue
-        variable = fn.variable if type(fn).__name__ == "AccumulateGrad" else None
-        if variable is not None:
-            if id(variable) in variables:
-                met.add(id(variable))
-            continue
-        for following, _ in fn.next_functions:
-            if following is not None and id(following) not in seen:
-                seen.add(id(following))
-                keep.append(following)
-                todo.append(following)
+        elif type(fn).__name__ == "AccumulateGrad":
+            if id(fn.variable) in variables:
+                met.add(id(fn.variable))
+        else:
+            for following, _ in fn.next_functions:
+                if following is not None and id(following) not in seen:
+                    seen.add(id(following))
+                    keep.append(following)
+        if len(met) == wanted or len(keep) > limit:
+            break
     return met
 
 

@@ -12,7 +12,8 @@ import itertools
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -62,18 +63,17 @@ def stepper(model: nn.Module, inputs: Tensor, targets: Tensor) -> Step:
     return step
 
 
-def watched(step: Step, monitor: Monitor) -> Step:
-
-    def run() -> Tensor:
-        patches = Patches(monitor)
-        patches.install()
-        try:
-            with monitor.flow:
-                return step()
-        finally:
-            patches.undo()
-
-    return run
+@contextmanager
+def listening(monitor: Monitor) -> Iterator[None]:
+    """The monitor as a script has it around all its steps: put on once, names taken after each step."""
+    patches = Patches(monitor)
+    patches.install()
+    monitor.on_step = monitor.survey
+    try:
+        with monitor.flow:
+            yield
+    finally:
+        patches.undo()
 
 
 def seconds(step: Step) -> float:
@@ -81,6 +81,12 @@ def seconds(step: Step) -> float:
     started = time.process_time()
     step()
     return time.process_time() - started
+
+
+def pair(step: Step, monitor: Monitor) -> tuple[float, float]:
+    bare = seconds(step)
+    with listening(monitor):
+        return bare, seconds(step)
 
 
 def main() -> int:
@@ -94,9 +100,8 @@ def main() -> int:
         patches.install()  # optimizer classes are hooked when the first of them is built, as in a script
         bare = build()
         patches.undo()
-        seen = watched(bare, monitor)
-        bare(), seen()
-        pairs = [(seconds(bare), seconds(seen)) for _ in range(options.steps)]
+        pair(bare, monitor)
+        pairs = [pair(bare, monitor) for _ in range(options.steps)]
         plain, with_monitor = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(second / first for first, second in pairs)
         worst = max(worst, ratio)
