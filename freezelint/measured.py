@@ -12,7 +12,8 @@ def told(numbers: Mapping[str, float], unmeasured: str) -> str:
     what = next((name for name in ("step", "backward") if f"{name}_ms" in numbers), "")
     if not what:
         return f"not measured: {unmeasured}" if unmeasured else ""
-    parts = [timing(what, numbers), operations("dgrad", numbers), operations("wgrad", numbers)]
+    parts = [timing(what, numbers)]
+    parts += [counts(f"{role}_{unit}", numbers) for unit in ("operations", "kernels") for role in ("dgrad", "wgrad")]
     if numbers.get("kept_bytes"):
         parts.append(f"{size(int(numbers['kept_bytes']))} saved for it by forward")
     change = numbers["peak_bytes_without"] - numbers["peak_bytes"]
@@ -39,6 +40,6 @@ def rounded(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
-def operations(role: str, numbers: Mapping[str, float]) -> str:
-    now, without = int(numbers[f"{role}_operations"]), int(numbers[f"{role}_operations_without"])
-    return f"{role} operations {now} → {without}" if now != without else ""
+def counts(name: str, numbers: Mapping[str, float]) -> str:
+    now, without = int(numbers.get(name, 0)), int(numbers.get(f"{name}_without", 0))
+    return f"{name.replace('_', ' ')} {now} → {without}" if now != without else ""

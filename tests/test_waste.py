@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,57 @@ def test_a_built_model_makes_whole_steps() -> None:
     assert stack.numbers["peak_bytes"] > stack.numbers["peak_bytes_without"]
     assert "step_ms_without" in stack.numbers
     assert all(parameter.moved_while_frozen == 0 for parameter in facts.parameters)
+
+
+def test_the_profiler_sees_the_counted_operations_in_their_order() -> None:
+    import torch
+
+    from freezelint.worker.gauge import Count
+    from freezelint.worker.kernels import by_role, heavy
+
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3), torch.nn.Flatten(), torch.nn.Linear(64, 2)
+    )
+
+    def work(count: Count | None) -> None:
+        loss = model(torch.ones(2, 3, 8, 8)).square().mean()
+        if count is not None:
+            count.listen([loss])
+        loss.backward()
+
+    count = Count()
+    with count:
+        work(count)
+    count.close()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        work(None)
+    seen = [name for name, _ in heavy(profile.events())]
+    assert seen == [name for name, _ in count.sequence]
+    kernels = by_role([(name, 2) for name in seen], count.sequence)
+    assert kernels == {"dgrad_kernels": 2, "wgrad_kernels": 4, "dgrad_wgrad_kernels": 2}
+    assert by_role([("aten::mm", 1)], count.sequence) == {}
+
+
+def test_kernels_are_counted_on_a_gpu() -> None:
+    import torch
+
+    from freezelint.worker.gauge import Count, compare
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    model = torch.nn.Linear(8, 8, device="cuda")
+    x = torch.ones(4, 8, device="cuda", requires_grad=True)
+
+    def work(inputs: list[torch.Tensor], count: Count | None) -> None:
+        loss = model(x).square().mean()
+        if count is not None:
+            count.listen([loss])
+        torch.autograd.grad(loss, inputs)
+
+    now, without = partial(work, [x, *model.parameters()]), partial(work, list(model.parameters()))
+    numbers = compare("backward", now, without, torch.device("cuda"))
+    assert numbers["dgrad_kernels"] > numbers["dgrad_kernels_without"] == 0
+    assert numbers["wgrad_kernels"] == numbers["wgrad_kernels_without"] > 0
 
 
 def test_figures_are_told_in_one_line() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from . import flops
+from . import flops, kernels
 from .recorder import tensors
 from .watch import autograd_nodes
 
@@ -46,6 +46,9 @@ def compare(what: str, now: Work, without: Work, device: torch.device, left_s: f
         numbers[f"dgrad_operations{suffix}"] = count.roles[DGRAD]
         numbers[f"wgrad_operations{suffix}"] = count.roles[WGRAD]
         numbers[f"peak_bytes{suffix}"] = count.peak
+        if device.type == "cuda":
+            launches = kernels.counted(work, count.sequence)
+            numbers.update({f"{name}{suffix}": launched for name, launched in launches.items()})
     turns: dict[str, list[float]] = {"": [], "_without": []}
     begun, rounds = time.monotonic(), 0
     while rounds < FEWEST or (rounds < MOST and time.monotonic() - begun < BUDGET_S):
@@ -90,10 +93,10 @@ class Clock:
 class Made:
     """One operation of the autograd node that runs: how many gradients it computes by heavy work, and of what."""
 
-    __slots__ = ("alive", "heavy", "inputs", "outputs")
+    __slots__ = ("alive", "heavy", "inputs", "name", "outputs")
 
-    def __init__(self, heavy: int, inputs: list[Tensor], outputs: list[Tensor]) -> None:
-        self.heavy = heavy
+    def __init__(self, name: str, heavy: int, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        self.name, self.heavy = name, heavy
         self.inputs, self.outputs = {id(one) for one in inputs}, {id(one) for one in outputs}
         self.alive = (inputs, outputs)  # so that no id is given anew
 
@@ -104,6 +107,7 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.roles = {DGRAD: 0, WGRAD: 0}
+        self.sequence: kernels.Sequence = []
         self.peak = 0
         self.held: dict[int, tuple[Any, int]] = {}
         self.made: list[Made] = []
@@ -129,7 +133,7 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.running:
             name = func._schema.name
             heavy = len(flops.parts(name, args, result)) or int(flops.flops(name, args, result) > 0)
-            self.made.append(Made(heavy, list(tensors((args, kwargs or {}))), outputs))
+            self.made.append(Made(name, heavy, list(tensors((args, kwargs or {}))), outputs))
         return result
 
     def hold(self, outputs: list[Tensor]) -> None:
@@ -161,11 +165,11 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
         roles = [
             WGRAD if is_weight(following) else DGRAD for following, result in wanted if index in self._behind(result)
         ]
-        if heavy > 1:
-            for role in roles[:heavy]:
-                self.roles[role] += 1
-        else:
-            self.roles[WGRAD if roles and DGRAD not in roles else DGRAD] += 1
+        if heavy == 1:
+            roles = [DGRAD if DGRAD in roles or not roles else WGRAD]
+        for role in roles[:heavy]:
+            self.roles[role] += 1
+        self.sequence.append((self.made[index].name, frozenset(roles[:heavy])))
 
     def _behind(self, result: Tensor) -> set[int]:
         """Indices of the running node's operations that a gradient was made of."""

@@ -113,6 +113,8 @@ class Trials:
             return self.watched
         if dist.is_available() and dist.is_initialized():
             return "other processes wait for each pass"
+        if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
+            return "the script profiles itself"
         for node in autograd_nodes(roots):
             if isinstance(node, torch.autograd.function.BackwardCFunction):
                 return f"the pass runs Python code ({type(node).__name__.removesuffix('Backward')})"
