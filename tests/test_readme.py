@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tool import freezelint
+from tool import FROZEN_BY_ATTRIBUTE, freezelint
 
 from freezelint import book
 from freezelint.model_report import flop, size
@@ -16,6 +16,9 @@ from freezelint.model_report import flop, size
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 pytestmark = pytest.mark.skipif(not README.exists(), reason="runs in the source tree")
+
+
+NOT_OURS = ("--epochs", "--allow-missing-repository", "--skip-license", "--install-extension", "--install-completion")
 
 
 def block(after: str) -> str:
@@ -86,11 +89,26 @@ def test_audit_as_shown() -> None:
     assert report.ok, str(report)
 
 
+def test_recipes_for_ci_work_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line of a recipe that calls freezelint: 1 for findings unless told otherwise, and the report is there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(FROZEN_BY_ATTRIBUTE)
+    section = README.read_text(encoding="utf-8").partition("## Continuous integration")[2].partition("\n## ")[0]
+    lines = re.findall(r"(?:- run: |  - |^)freezelint (--output-format .*)$", section, re.MULTILINE)
+    assert {line.split()[1] for line in lines} == {"github", "sarif", "gitlab", "junit"}
+    for line in lines:
+        options = line.split()
+        result = freezelint(*options, "--isolated")
+        assert result.code == ("--exit-zero" not in options)
+        written = Path(options[options.index("--output-file") + 1]).read_text() if "--output-file" in options else ""
+        assert "FRZ101" in (written or result.out)
+
+
 def test_every_option_and_rule_it_names_exists() -> None:
     text = README.read_text(encoding="utf-8")
     helps = "".join(freezelint(command, "--help").out for command in ("check", "run", "trace", "rule"))
     helps = helps.replace("--[no-]", "--")
     own = text.partition("## Beside other tools")[0]
-    options = {word for word in re.findall(r"(?<![\w-])--[a-z][a-z-]+", own) if word not in ("--epochs",)}
+    options = {word for word in re.findall(r"(?<![\w-])--[a-z][a-z-]+", own) if word not in NOT_OURS}
     assert {word for word in options if word not in helps} == set()
     assert {code for code in re.findall(r"FRZ\d{3}", text) if code not in book.codes()} == set()
