@@ -84,6 +84,12 @@ class WhatIf:
     saved_bytes: int | None
     confirmed: bool
 
+    def less(self, present: Bill) -> str:
+        """9.8 GFLOP less (86 %) and reads 84 MB less of saved activations."""
+        share = round(100 * self.saved_flops / present.backward_flops) if present.backward_flops else 0
+        kept = f" and reads {size(self.saved_bytes)} less of saved activations" if self.saved_bytes else ""
+        return f"{flop(self.saved_flops)} less ({share} %){kept}"
+
 
 @dataclass(frozen=True, slots=True)
 class TraceFact:
@@ -177,6 +183,11 @@ class ModelReport:
     def starved(self) -> list[ParameterRow]:
         """Trainable parameters that got no gradient."""
         return [row for row in self.parameters if row.trainable and not row.reached]
+
+    def change_at(self, location: Location) -> WhatIf | None:
+        """The change to an input that is made at this line."""
+        places = ((change, change.place) for change in self.what_if if change.kind == "input")
+        return next((change for change, place in places if place is not None and place.touches(location)), None)
 
     def share_of_backward(self) -> float:
         """Backward's operations as a share of those with everything trainable."""

@@ -68,7 +68,7 @@ def _traced(
     outcome.models = len(graph.reports)
     _draw(graph.reports, outcome)
     found = merge(found, check.keep(graph_findings(graph.reports, check)))
-    return found + check.keep(graph.notes)
+    return found + kept_apart(graph.notes, check)
 
 
 def _verified(
@@ -96,9 +96,14 @@ def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Out
     notes = [
         replace(note, severity=Severity.ERROR) if note.severity is Severity.WARNING else note for note in graph.notes
     ]
-    outcome.findings = check.told(found + check.keep(notes))
+    outcome.findings = check.told(found + kept_apart(notes, check))
     progress("")
     return outcome
+
+
+def kept_apart(notes: Iterable[Finding], check: Check) -> list[Finding]:
+    """Notes on models that have no file all stand at the same place, and each is told."""
+    return [kept for note in notes for kept in check.keep([note])]
 
 
 def run_script(script: str, arguments: list[str], module: bool, resolver: Resolver, progress: Progress) -> Outcome:
@@ -143,6 +148,12 @@ def in_graph(finding: Finding, report: ModelReport) -> Finding:
     detail = f"the trace of `{report.name}` shows it"
     if names and finding.claim is not None and finding.claim.kind is ClaimKind.STARVED:
         detail = f"no gradient reaches {listed(names)} in the trace of `{report.name}`"
+    change = report.change_at(finding.location) if finding.code == "FRZ401" else None
+    if finding.code == "FRZ401" and change is None and report.present.backward_flops:
+        finding = replace(finding, severity=Severity.HINT)  # it costs next to nothing
+    if change is not None:
+        detail = f"without it, the backward pass of `{report.name}` does {change.less(report.present)}"
+        numbers = {"saved_flops": change.saved_flops, "share": change.saved_flops / report.present.backward_flops}
     return _with(finding, Evidence("graph", Verdict.CONFIRMED, detail, report.device, numbers))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from freezelint.api import findings_of  # noqa: E402
 from freezelint.findings import Finding, Severity  # noqa: E402
 from freezelint.model_report import ModelReport, flop, size  # noqa: E402
 from freezelint.output.cost_table import render  # noqa: E402
+from freezelint.settle import in_graph  # noqa: E402
 from freezelint.worker.trace import trace  # noqa: E402
 
 HEAD = """
@@ -173,6 +175,38 @@ def test_the_map_rules_speak_of_a_trace_at_its_lines(tmp_path: Path) -> None:
     ((_, line),) = told(report, "FRZ302")
     assert line == "hidden = self.embed(tokens).detach()"
     assert len(report.starved()) == 13
+
+
+def test_a_gradient_asked_for_inside_the_forward_has_its_price_told(tmp_path: Path) -> None:
+    report = traced(
+        tmp_path,
+        """
+        class Audio(Net):
+            def forward(self, tokens):
+                hidden = self.embed(tokens).detach()
+                if self.training:
+                    hidden.requires_grad = True
+                return self.head(self.layers(hidden).mean(dim=1))
+
+        def build():
+            model = Audio()
+            model.layers.requires_grad_(False)
+            model.embed.requires_grad_(False)
+            return model
+        """,
+    )
+    ((finding, line),) = told(report, "FRZ401")
+    assert line == "hidden.requires_grad = True"
+    (change,) = [change for change in report.what_if if change.kind == "input"]
+    assert change.confirmed
+    assert change.saved_flops == report.present.dgrad_flops > 0
+    assert change.saved_bytes is not None
+    bare = replace(finding, evidence=())
+    evidence = in_graph(bare, report).evidence[0]
+    assert evidence.numbers["saved_flops"] == change.saved_flops
+    assert f"does {flop(change.saved_flops)} less" in evidence.detail
+    report.what_if.clear()
+    assert in_graph(bare, report).severity is Severity.HINT, "a waste too small for a suggestion"
 
 
 def test_settings_name_inputs_and_loss(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from .fake import device_of, fake_inputs, fake_model
+from .frames import Line
 from .hidden import Hidden, hidden_in
 from .inputs import Inputs
 from .protocol import UnsupportedError
@@ -52,11 +53,18 @@ Freeze = Callable[[str, bool], bool]  # name, requires_grad now -> requires_grad
 
 
 def record(
-    model: nn.Module, inputs: Inputs, loss: Loss | None = None, *, real: bool = False, freeze: Freeze | None = None
+    model: nn.Module,
+    inputs: Inputs,
+    loss: Loss | None = None,
+    *,
+    real: bool = False,
+    freeze: Freeze | None = None,
+    ignored: Line | None = None,
 ) -> Recording:
     """Record one step. A fake recording works on a copy; a real one on the model itself, whose gradients it clears.
 
-    Raises what the model raises. `freeze` answers "what if": it says which parameters require grad in the recording.
+    Raises what the model raises. `freeze` answers "what if": it says which parameters require grad in the recording;
+    `ignored` is a line of the forward that may not make a tensor require grad.
     """
     mode = None if real else FakeTensorMode(allow_non_fake_inputs=True)
     recorder = Recorder(mode)
@@ -71,6 +79,7 @@ def record(
     try:
         set_requires_grad(model, freeze)
         recording = _prepare(recorder, model, args, kwargs, device, real)
+        recording.watch.ignored = ignored
         recording.hidden = [(entry, [copies.get(id(t), t) for t in entry.tensors]) for entry in unregistered]
         _run(recording, mode, args, kwargs, loss)
     finally:

@@ -25,8 +25,10 @@ from .targets import Built
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 TRAINS = {"backward", "step", "fit", "train_on_batch", "manual_backward", "optimizer_step"}
+PROGRAMS = ("main", "run", "train", "cli")  # functions that hold a whole program, beside those that surely train
 OF_MODELS = {"parameters", "named_parameters", "requires_grad_", "modules", "named_modules", "children"}
 LOADS = {"load_state_dict", "load_checkpoint", "load_weights", "load"}  # as a statement: values only
+TELLS = {"print", "info", "debug", "warning", "log", "summary", "add_scalar", "add_graph", "add_text", "watch", "save"}
 FORBIDDEN = {  # what a set-up slice may not do
     "os.system", "os.remove", "os.unlink", "os.rename", "os.rmdir", "os.removedirs", "os.kill", "shutil.rmtree",
     "shutil.move", "shutil.copy", "wandb.init", "dist.init_process_group", "torch.distributed.init_process_group",
@@ -55,7 +57,8 @@ class Course:
 
     def __post_init__(self) -> None:
         trainers = training_functions(self.tree)
-        functions = {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
+        programs = {*trainers, *PROGRAMS}
+        functions = {n.name: n for n in self.tree.body if isinstance(n, ast.FunctionDef) and n.name in programs}
         for node in unfolded(self.tree.body, functions, set()):
             if not isinstance(node, DEFINITIONS) and self.training is None and trains(node, trainers):
                 self.training = node
@@ -86,9 +89,12 @@ def build_script(path: str) -> Built:
 
 def names_of(path: str, name: str) -> dict[str, Any] | None:
     """What a script that trains when it is imported binds to `name`, without the training; None for any other file."""
-    course = Course(path, parsed(path))
-    trains_on_import = any(node is course.training for node in course.tree.body)
-    return executed(course, {name}) if trains_on_import else None
+    tree = parsed(path)
+    trainers = training_functions(tree)
+    trains_on_import = any(
+        trains(node, trainers) for node in tree.body if not isinstance(node, DEFINITIONS) and not is_main_block(node)
+    )
+    return executed(Course(path, tree), {name}) if trains_on_import else None
 
 
 def parsed(path: str) -> ast.Module:
@@ -102,7 +108,7 @@ def parsed(path: str) -> ast.Module:
 
 
 def unfolded(body: list[ast.stmt], functions: dict[str, ast.FunctionDef], inside: set[str]) -> Iterator[ast.stmt]:
-    """`body` with the `__main__` block and calls of a function that alone is the program spelt out."""
+    """`body` with the `__main__` block and calls of `functions` that stand alone spelt out."""
     for node in body:
         called = program_called(node, functions)
         if is_main_block(node):
@@ -232,7 +238,7 @@ def slice_for(course: Course, names: set[str]) -> list[Statement]:
         before = len(chosen)
         for index, statement in reversed(list(enumerate(course.setup))):
             takes = statement.sets & needed or builds_optimizer(statement.node, needed)
-            if takes and index not in chosen and not only_loads(statement.node):
+            if takes and index not in chosen and not beside_the_model(statement.node):
                 chosen.add(index)
                 needed |= statement.reads | (set() if isinstance(statement.node, DEFINITIONS) else statement.sets)
     return [course.setup[index] for index in sorted(chosen)]
@@ -246,10 +252,13 @@ def builds_optimizer(node: ast.stmt, needed: set[str]) -> bool:
     return any(roots(n) & needed for n in asks)
 
 
-def only_loads(node: ast.stmt) -> bool:
-    """Values put into what is there: without them the model has the same shape."""
+def beside_the_model(node: ast.stmt) -> bool:
+    """A call that stands alone and leaves the model as it is: it loads values, says something, or is the system's."""
     call = node.value if isinstance(node, ast.Expr) else None
-    return isinstance(call, ast.Call) and last_name(call.func) in LOADS
+    if not isinstance(call, ast.Call):
+        return False
+    name = last_name(call.func)
+    return name in LOADS | TELLS or dotted(call.func).split(".")[0] in sys.stdlib_module_names
 
 
 def refuse(path: str, chosen: list[Statement]) -> None:

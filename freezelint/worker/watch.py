@@ -68,6 +68,7 @@ class Watch(TorchFunctionMode):
         self.fresh: set[int] = set()  # tensors made from such values, or from any other data
         self.read_grads: set[int] = set()  # tensors whose gradient somebody asked for
         self.regions: list[Region] = []
+        self.ignored: Line | None = None  # a line whose request for a gradient is passed over
         self._stack = ExitStack()
         self._hooked: set[Any] = set()
 
@@ -104,6 +105,8 @@ class Watch(TorchFunctionMode):
     def _watched(self, func: Any, args: Any, kwargs: Any) -> Any:
         recorder = self.recorder
         if func in REQUIRES_GRAD:
+            if self.ignored is not None and user_line() == self.ignored:
+                return args[0]
             self._required(args, kwargs)
             return func(*args, **kwargs)
         if func == GRAD:

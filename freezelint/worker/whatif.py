@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .capture import Loss, Recording, record
 from .cost import Bill, Costs
@@ -26,9 +27,9 @@ def suggestions(recording: Recording, costs: Costs, model: nn.Module, inputs: In
     found.sort(key=lambda change: -change["saved_flops"])
     chosen = found[:MOST]
     for change in chosen:
-        if change["kind"] == "freeze" and len(recording.recorder.ops) < SHORT:
+        if len(recording.recorder.ops) < SHORT:
             _confirm(change, now, recording, model, inputs, loss)
-    return chosen
+    return [{key: value for key, value in change.items() if key not in ("leaf", "line")} for change in chosen]
 
 
 def _input_changes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
@@ -45,9 +46,8 @@ def _input_changes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
             continue
         name = names.get(key) or receiver(spot)
         title = f"drop `requires_grad` on `{name}`" + (f" in `{spot.path}`" if spot and spot.path else "")
-        changes.append(
-            _change("input", title, [name], now, costs.without([tensor]), place(spot.line) if spot else None)
-        )
+        change = _change("input", title, [name], now, costs.without([tensor]), place(spot.line) if spot else None)
+        changes.append({**change, "leaf": tensor, "line": spot.line if spot else None})
     return changes
 
 
@@ -85,10 +85,13 @@ def _confirm(
     """Record the step again with the change made; its bytes are known only so."""
     from .flow import Flow
 
-    names = set(change["names"])
-    again = Costs(
-        Flow(record(model, inputs, loss, real=recording.real, freeze=lambda name, on: on and name not in names))
-    )
+    names = set(change["names"]) if change["kind"] == "freeze" else set()
+    if change["kind"] == "input":
+        inputs = without_flag(inputs, change["names"][0], recording, change["leaf"])
+    again = Costs(Flow(record(
+        model, inputs, loss, real=recording.real, freeze=lambda name, on: on and name not in names,
+        ignored=change.get("line"),
+    )))  # fmt: skip
     total = again.total()
     change.update(
         left=asdict(total),
@@ -96,3 +99,15 @@ def _confirm(
         saved_bytes=now.saved_bytes - total.saved_bytes,
         confirmed=True,
     )
+
+
+def without_flag(inputs: Inputs, name: str, recording: Recording, leaf: Tensor) -> Inputs:
+    """The same inputs where the one that became `leaf` does not require grad."""
+    position = next((i for i, (known, tensor) in enumerate(recording.inputs) if known == name and tensor is leaf), None)
+    if position is None:
+        return inputs
+    args, kwargs = tree_map_only(Tensor, Tensor.detach, (inputs.args, inputs.kwargs))
+    flags = [tensor.requires_grad and i != position for i, (_, tensor) in enumerate(recording.inputs)]
+    for tensor, flag in zip((t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)), flags):
+        tensor.requires_grad_(flag)
+    return Inputs(args, kwargs, inputs.how)

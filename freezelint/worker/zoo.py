@@ -13,9 +13,18 @@ def maker(package: str, name: str) -> Callable[[], Any]:
     """A callable that builds the model with random weights; nothing is downloaded."""
     try:
         library = importlib.import_module(package)
-    except ImportError as error:
-        raise UnsupportedError(f"{package}:{name} needs the package {package}: {error}") from None
+    except ModuleNotFoundError as error:
+        missing = (error.name or package).split(".")[0]
+        if missing == package:
+            raise UnsupportedError(f"the package {package} is not installed") from None
+        text = f"{package} does not import without {missing}, which is not installed"
+        raise UnsupportedError(text) from None
+    except Exception as error:
+        text = " ".join(str(error).split())[:160]
+        raise UnsupportedError(f"{package} does not import here: {text}") from None
     if package == "timm":
+        if not library.is_model(name.split(".")[0]):
+            raise UnsupportedError(f"timm knows no model `{name}`")
         return lambda: library.create_model(name, pretrained=False)
     return _transformers(library, name)
 
