@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from freezelint.findings import Finding
 from freezelint.settings import SettingsError
+from freezelint.textfile import relative
 
 if TYPE_CHECKING:
     from freezelint.engine import Outcome
@@ -55,6 +56,6 @@ def _read(file: Path) -> Counter[tuple[str, str, str]]:
 
 def _key(finding: Finding, file: Path, outcome: Outcome) -> tuple[str, str, str]:
     at = finding.location
-    path = os.path.relpath(at.path, file.absolute().parent).replace(os.sep, "/")
+    path = relative(at.path, file.absolute().parent).replace(os.sep, "/")
     code = " ".join(outcome.sources.line(at.path, at.cell, at.line).split())
     return path, finding.code, hashlib.sha256(code.encode()).hexdigest()[:16]

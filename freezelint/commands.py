@@ -23,11 +23,14 @@ PLAIN = (
     "force_exclude respect_gitignore preview fix unsafe_fixes diff trace verify show_refuted python steps device seed "
     "output_format output_file statistics exit_zero cache_dir baseline"
 ).split()
+FOR_READERS = ("full", "text", "concise")
 Options = dict[str, Any]
 
 
 def call(name: str, options: Options) -> int:
     """Run one command; bad settings are one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):  # what a terminal's encoding cannot show is no reason to end
+        _set(stream, errors="replace")
     try:
         return COMMANDS[name](options)
     except SettingsError as error:
@@ -248,8 +251,8 @@ def emit(report: Report, settings: Settings, *, quiet: bool | None = False, stre
             reason = error.strerror or error
             raise SettingsError(f"--output-file: cannot write `{settings.output_file}`: {reason}") from None
         return
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace")
+    if settings.output_format not in FOR_READERS:  # a program reads it: the same bytes on every system
+        _set(stream, encoding="utf-8", newline="\n")
     stream.write(text)
     stream.flush()
 
@@ -266,8 +269,15 @@ def progress_line(quiet: bool | None, *, rewrites: bool = True) -> Progress:
     return Progress(quiet=bool(quiet), rewrites=rewrites)
 
 
+def _set(stream: Any, **how: str) -> None:
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(**how)
+
+
 def _print_diff(outcome: Outcome, settings: Settings) -> int:
+    _set(sys.stdout, newline="")  # the files' own line ends
     sys.stdout.write(outcome.diff())
+    sys.stdout.flush()
     count = len(outcome.changed)
     if count:
         print(f"Would fix {outcome.fixed} in {count} {'file' if count == 1 else 'files'}.", file=sys.stderr)

@@ -264,4 +264,5 @@ def project_roots(paths: Iterable[str]) -> list[Path]:
 
 
 def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, 61)  # a pool can wait for no more processes on Windows

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
@@ -50,3 +52,11 @@ def python_lines(text: str, *, keepends: bool = False) -> list[str]:
     """`text.splitlines()` with Python's idea of a line: a form feed or a Unicode separator ends none."""
     lines = _LINE.findall(text)
     return lines if keepends else [line.rstrip("\r\n") for line in lines]
+
+
+def relative(path: str, folder: Path) -> str:
+    """`path` from `folder`, or as it is where none leads there: another drive of Windows."""
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:
+        return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import Any
 
 from freezelint.findings import Finding, Severity
@@ -25,7 +26,7 @@ def _issue(finding: Finding, report: Report, seen: dict[str, int]) -> dict[str, 
         "fingerprint": fingerprint(finding, report, seen),
         "severity": SEVERITY[finding.severity],
         "location": {
-            "path": at.path,
+            "path": at.path.replace("\\", "/") if os.sep == "\\" else at.path,
             "positions": {
                 "begin": {"line": at.line, "column": at.column + 1},
                 "end": {"line": at.end_line or at.line, "column": at.end_column + 1},

@@ -17,7 +17,7 @@ from freezelint.output.gitlab import fingerprint
 LEVEL = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.HINT: "note"}
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 BASE = "SRCROOT"
-SUBJECT = "https://docs.pytorch.org/docs/stable/notes/autograd.html"  # what it is about, where the project has no address
+SUBJECT = "https://docs.pytorch.org/docs/stable/notes/autograd.html"  # where the project has no address of its own
 
 
 def render(report: Report) -> str:

@@ -194,7 +194,10 @@ def is_loss(module: nn.Module) -> bool:
 
 def project_path(path: str) -> str:
     """A path as the user writes it: relative to the working directory where it lies below."""
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive of Windows
+        return path
     return path if relative.startswith("..") else relative
 
 
