@@ -12,7 +12,7 @@ import threading
 import time
 from typing import IO
 
-SILENT_S = 10.0  # where nobody watches: how long all may take before a line is due, and between two lines
+SILENT_S = 10.0  # where nobody watches: how long all may take before a line is due; each next one takes twice as long
 TICK_S = 1.0
 BAR = 16
 OWN = "reading"  # the work of this very process, whose pool may fork: no thread runs beside it
@@ -27,6 +27,7 @@ class Progress:
         self.quiet = quiet
         self.rewrites = rewrites and self.stream.isatty()
         self.text = ""
+        self.pause = SILENT_S
         self.since = self.told = time.monotonic()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -57,8 +58,8 @@ class Progress:
         if self.rewrites:
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\033[K{self.line()[:width]}", end="", file=self.stream, flush=True)
-        elif self.text and time.monotonic() - self.told >= SILENT_S:
-            self.told = time.monotonic()
+        elif self.text and time.monotonic() - self.told >= self.pause:
+            self.told, self.pause = time.monotonic(), 2 * self.pause
             print(f"freezelint: {self.text}{self._waited()}", file=self.stream, flush=True)
 
     def line(self) -> str:

@@ -30,10 +30,10 @@ def test_a_terminal_has_a_bar_that_is_gone_at_the_end() -> None:
 
 def test_elsewhere_a_line_is_due_only_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
-    show = Progress(stream)
-    show("tracing net (1 of 2)")
+    Progress(stream)("tracing net (1 of 2)")
     assert stream.getvalue() == ""
     monkeypatch.setattr(progress, "SILENT_S", 0.0)
+    show = Progress(stream)
     show("running net (2 of 2)")
     show("")
     assert "freezelint: running net (2 of 2)\n" in stream.getvalue()
