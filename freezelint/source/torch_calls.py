@@ -231,6 +231,13 @@ def embedding_from_pretrained(
     return made
 
 
+def mapping(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    """OrderedDict and defaultdict (whose first argument makes what is missing): dicts."""
+    from freezelint.source.builtin_calls import make_dict
+
+    return make_dict(reader, args[1:] if name.endswith("defaultdict") else args, kwargs, node)
+
+
 def namespace(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     held = Object("namespace", args, kwargs, reader.spot(node), attrs=dict(kwargs))
     if args and isinstance(args[0], Dict):
@@ -325,6 +332,9 @@ SPECIAL: dict[str, Any] = {
     "torch.func.functional_call": functional_call,
     "torch.nn.Embedding.from_pretrained": embedding_from_pretrained,
     "torch.nn.EmbeddingBag.from_pretrained": embedding_from_pretrained,
+    "collections.OrderedDict": mapping,
+    "collections.defaultdict": mapping,
+    "typing.OrderedDict": mapping,
     "argparse.Namespace": namespace,
     "types.SimpleNamespace": namespace,
     "omegaconf.OmegaConf.create": namespace,
