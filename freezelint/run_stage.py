@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,7 +109,7 @@ def _run(command: list[str], settings: RunSettings) -> str:
     ours = settings.output_format not in ("text", "full", "concise") and settings.output_file is None
     process = subprocess.Popen(command, stdout=sys.stderr.fileno() if ours else None, **processes.apart())
     try:
-        code = process.wait(timeout=settings.timeout_s + GRACE_S)
+        code = _wait(process, settings.timeout_s)
     except subprocess.TimeoutExpired:
         processes.end(process)
         return f"stopped after {settings.timeout_s:g} s"
@@ -118,6 +119,17 @@ def _run(command: list[str], settings: RunSettings) -> str:
     if processes.was_killed(code):
         return f"it was killed, {processes.OUT_OF_MEMORY}"
     return f"it ended with {processes.ending(code)}"
+
+
+def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int:
+    """The exit code. A script that comes to no step within its time is told to leave what was seen, and then ended."""
+    if not hasattr(signal, "SIGXCPU"):
+        return process.wait(timeout=timeout_s + GRACE_S)
+    try:
+        return process.wait(timeout=timeout_s + GRACE_S / 4)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGXCPU)
+        return process.wait(timeout=GRACE_S)
 
 
 def _ending(script: str, facts: Facts) -> list[Finding]:

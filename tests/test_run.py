@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -215,3 +216,19 @@ def test_a_module_runs_by_name_with_its_arguments(tmp_path: Path) -> None:
     )
     assert done.stdout == "['--lr', '1']\n", done.stderr
     assert places(Ended(0, "", "", json.loads(facts.read_text()))) == {("FRZ101", 4)}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXCPU"), reason="no such signal on this system")
+def test_a_script_that_comes_to_no_step_leaves_what_was_seen(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(ENDLESS.replace("optimizer.step()", "optimizer.step(); print('stepped', flush=True); slow()"))
+    script.write_text("import time\n\n\ndef slow():\n    time.sleep(600)\n\n" + script.read_text())
+    facts = tmp_path / "facts.json"
+    command = [sys.executable, str(WORKER / "__main__.py"), "script", "--facts", str(facts), str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stepped\n"
+        process.send_signal(signal.SIGXCPU)
+        assert process.stdout.read() == "cleaned up\n"
+    left = json.loads(facts.read_text())
+    assert (process.returncode, left["stopped"], left["steps"]) == (0, "timeout", 1)
