@@ -8,6 +8,7 @@ import libcst as cst
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
+from freezelint.gradient_map import Kind
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source.late import ordered
@@ -29,6 +30,8 @@ EACH_FORWARD = (
     "`{target}` is assigned anew in the forward: the optimizer holds the old parameter, the new one never moves"
 )
 COPY = "copy the values into it: `{target}.data.copy_(...)`, or build the optimizer afterwards"
+REFUSED = "`{target}` is computed from a tensor that requires grad, no leaf: the optimizer refuses it"
+LEAF = "compute first, then `.requires_grad_()`"
 ATOMS = (cst.Name, cst.Attribute, cst.Call, cst.Subscript, cst.Integer, cst.Float)
 
 
@@ -78,6 +81,21 @@ def replaced_each_forward(event: AttributeSet, story: Story) -> Iterator[Finding
     target = event.spot.text
     if "." in target and f"{target}." in event.spot.file.code(event.value_node) and story.flag_at(event.value, event):
         yield RULE.report(event.spot, subject=target, message=EACH_FORWARD, fix=COPY, target=target)
+
+
+@RULE.on(OptimizerBuilt)
+def handed_over(event: OptimizerBuilt, story: Story) -> Iterator[Finding]:
+    """`Adam([torch.randn(3, requires_grad=True) * c])`: the product is no leaf."""
+    for tensor in event.optimizer.tensors:
+        made = story.map.nodes[tensor.node]
+        if made.kind is not Kind.VALUE or made.name == "join" or tensor.leaf or tensor.spot is None:
+            continue
+        behind = [story.map.nodes[i] for i in story.map.surely_reached([tensor.node])]
+        fresh = [param for param in (story.of_node.get(node.id) for node in behind) if param and param.owner is None]
+        if any(node.kind is Kind.INPUT and node.trainable for node in behind) or fresh:
+            text = tensor.spot.text
+            related = ((event.spot, "handed to the optimizer here"),)
+            yield RULE.report(tensor.spot, related=related, subject=text, message=REFUSED, fix=LEAF, target=text)
 
 
 def _computed_from(value: Value, story: Story) -> Iterator[tuple[Tensor, Param]]:
