@@ -87,6 +87,7 @@ class Facts:
     parameters: tuple[Parameter, ...] = ()
     seen: dict[tuple[str, int | None], frozenset[int]] = field(default_factory=dict)
     error: dict[str, Any] | None = None
+    troubles: tuple[str, ...] = ()  # errors of the monitor's own: what they hid was not seen
     dgrad_threshold: float = 0.3  # of a full backward, from which on a crossed frozen stack is worth a note
     contract: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # patterns of frozen and of trainable names
 
@@ -117,6 +118,7 @@ class Facts:
             ),
             seen={(path, cell): frozenset(lines) for path, cell, lines in data["seen"]},
             error=data.get("error"),
+            troubles=tuple(data.get("troubles", ())),
         )
 
 

@@ -17,6 +17,18 @@ def apart() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
+def interrupt(process: subprocess.Popen[Any], within_s: float) -> None:
+    """Ask the process and all it started to stop, as Ctrl-C does; what has not within the time is ended."""
+    try:
+        if os.name == "nt":
+            process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+        else:
+            os.killpg(process.pid, signal.SIGINT)
+        process.wait(within_s)
+    except (OSError, subprocess.TimeoutExpired):
+        end(process)
+
+
 def end(process: subprocess.Popen[Any]) -> None:
     """End the process and everything it started, at once."""
     if os.name == "nt":

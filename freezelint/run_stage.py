@@ -20,6 +20,7 @@ from freezelint.graph_stage import stages, target_json, told
 
 CODE = "FRZ004"
 DEFAULT_STEPS = 2  # of a script that asks for no other number: cheap steps go on until what is rare has shown
+LAST_WORDS_S = 10.0  # after an interrupt: to leave what was learnt
 GRACE_S = 20.0  # after the soft limit: to come to a stop and leave the facts
 Progress = Callable[[str], None]
 
@@ -111,11 +112,11 @@ def _run(command: list[str], settings: RunSettings) -> str:
     try:
         code = _wait(process, settings.timeout_s)
     except subprocess.TimeoutExpired:
-        processes.end(process)
+        processes.interrupt(process, LAST_WORDS_S)
         return f"stopped after {settings.timeout_s:g} s"
     except KeyboardInterrupt:
-        processes.end(process)
-        raise
+        processes.interrupt(process, LAST_WORDS_S)
+        return "interrupted"
     if processes.was_killed(code):
         return f"it was killed, {processes.OUT_OF_MEMORY}"
     return f"it ended with {processes.ending(code)}"
@@ -134,10 +135,14 @@ def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int:
 
 def _ending(script: str, facts: Facts) -> list[Finding]:
     """What the user must know of how the run went: an error of the script's own, or no step at all."""
+    if facts.troubles:
+        text = f"part of what `{script}` did was not seen, please report it: {_line(facts.troubles[0])}"
+        return [note(text, Location(script, 1))]
     if facts.error is not None:
         at = Location(*facts.error["place"]) if facts.error.get("place") else Location(script, 1)
-        text = f"`{script}` raised {facts.error['type']} after {facts.steps} steps: {_line(facts.error['text'])}"
-        return [note(text, at)]
+        how = "was interrupted" if facts.error["type"] == "KeyboardInterrupt" else f"raised {facts.error['type']}"
+        text = f"`{script}` {how} after {facts.steps} steps: {_line(facts.error['text'])}"
+        return [note(text.removesuffix(": "), at)]
     if not facts.steps:
         return [note(f"`{script}` made no optimizer step: nothing could be seen of its training", Location(script, 1))]
     return []

@@ -25,17 +25,17 @@ def digest(monitor: Monitor, measure: Callable[[], None] = lambda: None) -> dict
     monitor.survey()
     ledger = monitor.ledger
     facts = told(monitor)
-    monitor.trials.propose(facts)
+    monitor.safely(monitor.trials.propose, facts)
     monitor.safely(measure)
-    monitor.trials.settle(facts)
+    monitor.safely(monitor.trials.settle, facts)
     return {
         "torch": torch.__version__,
         "device": device(monitor),
         "steps": monitor.steps,
         "backwards": sum(event.kind == "backward" for event in ledger.backwards),
-        "map": MapBuilder(monitor).build(),
+        "map": monitor.safely(MapBuilder(monitor).build) or {"witness": "run", "notes": [], "nodes": [], "edges": []},
         "facts": facts,
-        "parameters": parameters(monitor),
+        "parameters": monitor.safely(parameters, monitor) or [],
         "troubles": [f"{error} ({at.filename}:{at.lineno})" for error, at in monitor.flow.troubles.items()],
         "seen": [[path, cell, sorted(lines)] for (path, cell), lines in monitor.places.seen.items()],
     }

@@ -10,10 +10,13 @@ import difflib
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import DisableTorchFunction, _len_torch_dispatch_stack
+from torch.utils._python_dispatch import _disable_current_modes
 
 from .iterators import Drains
 from .ledger import Flag, Leaf, Ledger, Mod, now
@@ -74,17 +77,18 @@ class Monitor(Scopes, Passes):
         if self.steps < 8 or self.steps % 16 == 0:
             from .survey import survey
 
-            self.flow.quiet += 1
-            try:
-                survey(self)
-            finally:
-                self.flow.quiet -= 1
+            self.safely(survey, self)
 
     def safely(self, note: Callable[..., Any], *args: Any) -> Any:
-        """Take a note; an error of ours never reaches the script (a stop does: it is no Exception)."""
+        """Take a note; an error of ours never reaches the script (a stop does: it is no Exception).
+
+        Modes of the script's own see nothing of it.
+        """
         self.flow.quiet += 1
+        modes = _disable_current_modes() if _len_torch_dispatch_stack() else nullcontext()
         try:
-            return note(*args)
+            with DisableTorchFunction(), modes:
+                return note(*args)
         except Exception as error:
             self.flow.trouble(error)
             return None

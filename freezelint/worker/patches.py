@@ -194,7 +194,8 @@ class Patches(ModulePatches):
         self.put(torch.autograd.Variable, "__new__", variable)
 
     def compilers(self) -> None:
-        """What `torch.compile` makes runs unwatched: nothing of ours may be traced into the user's graphs."""
+        """What `torch.compile` makes, and torch.jit while it records, runs unwatched: no graph of the user's may hold
+        anything of ours."""
         monitor = self.monitor
 
         def alone(original: Any) -> Any:
@@ -218,6 +219,8 @@ class Patches(ModulePatches):
             return compile_alone
 
         self.put(torch, "compile", compiling)
+        for owner, name in ((torch.jit, "trace"), (torch.jit, "trace_module"), (torch.jit, "script")):
+            self.put(owner, name, alone)
 
     # -- grad mode and attributes ----------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ import linecache
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 import types
@@ -75,7 +74,7 @@ class Session:
         self.monitor.flow.__enter__()
 
     def after_step(self) -> None:
-        if threading.current_thread() is not threading.main_thread() or os.getpid() != self.pid:
+        if os.getpid() != self.pid:
             return
         self.first_step = self.first_step or time.thread_time()
         self.monitor.survey()
@@ -239,8 +238,9 @@ def relocate_warnings(places: Any) -> None:
 
 def report(error: BaseException, session: Session) -> int:
     """The script's own traceback, without our frames; and where it broke."""
-    trace = own_frames(error.__traceback__)
-    error.__traceback__ = trace
+    for link in chain(error):
+        link.__traceback__ = own_frames(link.__traceback__)
+    trace = error.__traceback__
     user = [entry for entry in traceback.walk_tb(trace) if session.monitor.places.is_user(entry[0].f_code)]
     place = None
     if user:
@@ -251,6 +251,14 @@ def report(error: BaseException, session: Session) -> int:
     session.stopped = "exception"
     sys.excepthook(type(error), error, trace)
     return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """The exception and those it was raised from, or while handling which it was."""
+    found = [error]
+    for link in found:
+        found += [one for one in (link.__cause__, link.__context__) if one is not None and one not in found]
+    return found
 
 
 def own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .ledger import Leaf, Mod
 from .monitor import Monitor
 from .tape import leaves as leaves_behind
 
+SCRIPTED = torch.jit.ScriptModule  # its parameters live in C++
+
 
 def survey(monitor: Monitor) -> None:
     """Name every module and parameter by the variable of its outermost module, and say who owns what."""
-    alive = {id(module): module for module in (entry.ref() for entry in monitor.ledger.modules.values()) if module}
+    known = [entry.ref() for entry in monitor.ledger.modules.values()]
+    alive = {id(module): module for module in known if module is not None and not isinstance(module, SCRIPTED)}
     below = {id(child) for module in alive.values() for child in module.children()}
     tops = [module for key, module in alive.items() if key not in below]
     names = variables(tops, monitor)
