@@ -11,6 +11,7 @@ from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source.flags import (
+    after_module_failed,
     already,
     assignment,
     code,
@@ -47,6 +48,8 @@ def set_on_a_module(event: AttributeSet, story: Story) -> Iterator[Finding]:
     if event.name != "requires_grad" or not targets:
         return
     if not all(is_plain_module(target) for target in targets) and not used_as_module(event):
+        return
+    if after_module_failed(event):
         return
     literal = isinstance(event.value_node, cst.Name) and event.value_node.value in ("True", "False")
     flag = flag_of(event.value) if literal else None

@@ -34,7 +34,7 @@ def frozen_as_drawn(story: Story) -> Iterator[Finding]:
             continue
         for module in covered(line, story):
             own = {id(param) for param in parameters_of(module)}
-            event = next(one for one in line.events if any(id(param) in own for param in one.params))
+            event = next((one for one in line.events if any(id(param) in own for param in one.params)), line.first)
             if chosen(event):
                 continue
             built = weights.drawn_at_random(story, module, event)
@@ -57,8 +57,13 @@ def chosen(event: GradFlag) -> bool:
 
 def covered(line: Setting, story: Story) -> list[Instance]:
     """The largest modules all of whose parameters a line froze for good."""
-    keys = {key for key, param in line.params.items() if story.flag_at(param) is False}
-    whole = [m for m in story.modules if (own := held_then(line, m, story)) and all(id(param) in keys for param in own)]
+    own_seqs = {event.seq for event in line.events}
+
+    def closed(param: Param) -> bool:
+        """Frozen by this line; a part that was named only later has the history of the whole."""
+        return any(seq in own_seqs for seq, *_ in param.flags) and story.flag_at(param) is False
+
+    whole = [m for m in story.modules if (own := held_then(line, m, story)) and all(closed(param) for param in own)]
     inner = {id(part) for module in whole for part in submodules(module)[1:]}
     return [module for module in whole if id(module) not in inner]
 

@@ -12,7 +12,7 @@ from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
 from freezelint.source.flags import code, held, loop_around
 from freezelint.source.story import AttributeSet, Called, Event, Spot, Story
-from freezelint.source.values import Instance, Param, ParamIter, Seq, Value, submodules
+from freezelint.source.values import Const, Instance, Param, ParamIter, Seq, Value, modules_in, submodules
 from freezelint.textfile import python_lines
 
 RULE = Rule(
@@ -90,6 +90,12 @@ def kind_of(value: Value, text: str) -> str:
     if isinstance(value, ParamIter):
         return "parameters"
     if isinstance(value, Seq) and value.items:
+        if (
+            not modules_in(value)
+            and any(isinstance(i, Const) for i in value.items)
+            and re.search(r"\bnamed_(modules|children)\(", text)
+        ):
+            return "modules"
         last = [item.items[-1] if isinstance(item, Seq) and item.items else item for item in value.items]
         if all(isinstance(item, Instance) and item.is_module for item in last):
             return "modules" if re.search(r"\b(named_)?(modules|children)\(", text) else ""

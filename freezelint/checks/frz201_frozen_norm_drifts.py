@@ -14,7 +14,7 @@ from freezelint.source.constructors import frozen_by_eval
 from freezelint.source.edits import call_after
 from freezelint.source.histories import Entry, freezes, frozen_in, training_mode
 from freezelint.source.left_out import listed, names_of, outermost, root_of
-from freezelint.source.story import Context, Event, ModuleCall, Spot, Story
+from freezelint.source.story import Context, Event, ModuleCall, Spot, Story, TrainMode
 from freezelint.source.values import Instance, Param, parameters_of, submodules
 
 RULE = Rule(
@@ -79,10 +79,16 @@ def drifts_of(story: Story, call: ModuleCall, part: Instance) -> Iterator[Drift]
     params = list(part.params.values()) if part.norm and not part.escaped else []
     for freeze, context in freezes(params[0], call) if params else ():
         mode, switch = training_mode(story, part, call, context)
+        if switch is not None and not switched(story.events[switch[0]], part):
+            switch = None  # a copy was made in the mode of the moment
         if mode and all(freezes(param, call) for param in params):
             root = root_of(story, params[0])
             place = place_of(call, freeze, switch, frozen_parts(call, context, params, root))
             yield Drift(place, call, freeze, switch, context, params)
+
+
+def switched(event: Event, part: Instance) -> bool:
+    return not isinstance(event, TrainMode) or any(part is one for one in submodules(event.target))
 
 
 def place_of(call: ModuleCall, freeze: Entry, switch: Entry | None, parts: list[Instance]) -> Spot:
@@ -100,6 +106,8 @@ def caller(entry: Entry, name: re.Pattern[str], *, methods: bool) -> Spot:
     for info, site in zip(reversed(entry[2].calls), reversed(entry[2].sites), strict=True):
         if not name.search(info.name) or (info.owner is not None) is not methods:
             break
+        if info.owner is not None and not info.owner.is_module:
+            break  # the `train` of an engine is no override
         spot = site
     return spot
 

@@ -15,7 +15,7 @@ from freezelint.source.histories import freezes
 from freezelint.source.idle_steps import decay, moves
 from freezelint.source.left_out import listed, names_of, root_of
 from freezelint.source.story import AttributeSet, Backward, Called, Event, Spot, Step, Story, ZeroGrad
-from freezelint.source.values import NONE, Const, Grad, Optimizer, Param
+from freezelint.source.values import NONE, Const, Grad, Optimizer, Param, Value
 
 RULE = Rule(
     code="FRZ202",
@@ -27,6 +27,8 @@ RULE = Rule(
 )
 MASKED = "the gradient of {target} is zeroed here, but `{optimizer}` goes on moving it: {cause}"
 MASK = re.compile(r"mask|frozen|freeze|keep|zeros|== ?0|!= ?0", re.IGNORECASE)
+AGAIN = "its last gradient is applied at every step"
+CLEAR = "set its gradients to None when it is frozen"
 ZEROING = frozenset("set item,zero_,fill_,masked_fill_,index_fill_,mul_".split(","))
 
 
@@ -39,15 +41,21 @@ def stale_gradients(event: Step, story: Story) -> Iterator[Finding]:
     zeroed = zeroings(story, optimizer)
     if not zeroed or any(isinstance(one, ZeroGrad) and one.set_to_none is not False for one in zeroed):
         return
-    frozen = [p for p in optimizer.params if any(had_gradient(story, p, entry[0]) for entry, _ in freezes(p, event))]
+    frozen = [
+        p
+        for p in optimizer.params
+        if any(had_gradient(story, p, entry[0]) for entry, _ in freezes(p, event)) and not dropped(story, p)
+    ]
     if frozen:
         names = listed(names_of(root_of(story, frozen[0]), [], frozen))
         edits = without_argument(zeroed[0].spot, "set_to_none")
         name = optimizer.external.split(".")[-1]
+        freeze = freezes(frozen[0], event)[0][0][3]
+        told = zeroed[0].spot if isinstance(zeroed[0], ZeroGrad) else freeze
         yield RULE.report(
-            zeroed[0].spot,
+            told,
             edits=edits,
-            related=((freezes(frozen[0], event)[0][0][3], "frozen here"),),
+            related=((freeze, "frozen here"),) if told != freeze else (),
             subject=names.replace("`", ""),
             target=names,
             optimizer=name,
@@ -63,6 +71,42 @@ def zeroings(story: Story, optimizer: Optimizer) -> list[ZeroGrad | Called]:
     ]
     by_hand = [one for one in story.of(Called) if one.name == "zero_" and isinstance(one.owner, Grad)]
     return found + [one for one in by_hand if isinstance(one.owner, Grad) and id(one.owner.param) in own]
+
+
+@RULE.on(Step)
+def last_gradient(event: Step, story: Story) -> Iterator[Finding]:
+    """Nothing clears the gradient of the pass before the freeze: every later step applies it again."""
+    optimizer = event.optimizer
+    if not isinstance(optimizer, Optimizer) or ".step(" not in event.spot.text or story.incomplete:
+        return
+    for param in optimizer.params:
+        entry = next((entry for entry, _ in freezes(param, event)), None)
+        if entry is not None and not (param.owner and param.owner.escaped) and keeps(story, param, entry[0], event):
+            names = listed(names_of(root_of(story, param), [], [param]))
+            name = optimizer.external.split(".")[-1]
+            yield RULE.report(
+                entry[3], subject=names.replace("`", ""), target=names, optimizer=name, cause=AGAIN, fix=CLEAR
+            )
+            return
+
+
+def keeps(story: Story, param: Param, freeze: int, step: Step) -> bool:
+    """Whether the gradient a parameter had when it was frozen is still there at a step."""
+    passes = [one.seq for one in story.of(Backward) if one.seq < freeze and param.node in one.reached]
+    return bool(passes) and not any(clears(one, param, step.optimizer) for one in story.events[passes[-1] : step.seq])
+
+
+def clears(event: Event, param: Param, optimizer: Value) -> bool:
+    if isinstance(event, ZeroGrad):
+        return event.target is optimizer or any(param is one for one in event.params)
+    if isinstance(event, AttributeSet):
+        return event.name == "grad" and event.target is param
+    return isinstance(event, Called) and isinstance(event.owner, Grad) and event.owner.param is param
+
+
+def dropped(story: Story, param: Param) -> bool:
+    """Whether the gradient of a parameter is set to None by hand."""
+    return any(one.name == "grad" and one.target is param and one.value == NONE for one in story.of(AttributeSet))
 
 
 def had_gradient(story: Story, param: Param, freeze: int) -> bool:

@@ -47,9 +47,18 @@ def empty_optimizer(event: OptimizerBuilt, story: Story) -> Iterator[Finding]:
         return
     if not one.groups or not all(_filtered_empty(group) for group in one.groups):
         return
+    if _takes_unknowns(story):
+        return
     if any(e.flag is False for e in story.of(GradFlag) if e.seq < event.seq):
         name = event.spot.text.split("(")[0]
         yield RULE.report(event.spot, subject=one.name, message=EMPTY, optimizer=name, loss="")
+
+
+def _takes_unknowns(story: Story) -> bool:
+    """Whether a class is read on its own and keeps what it is given: a network may be among it."""
+    if story.entry not in story.file.classes:
+        return False
+    return any(type(value) is Value for one in story.modules if one.cls for value in one.attrs.values())
 
 
 def _frozen_behind(event: Backward, story: Story) -> list[Param]:

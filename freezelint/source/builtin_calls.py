@@ -7,7 +7,7 @@ from typing import Any
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import elements, objects
+from freezelint.source import elements, objects, ranges
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
     FALSE,
@@ -81,7 +81,7 @@ def make_iter(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> 
 def make_range(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     if len(args) == 1 and isinstance(args[0], Const) and args[0].value in (0, 1):
         return Seq([Const(0)] * args[0].value)
-    return Seq([UNKNOWN], open=True)
+    return Seq([UNKNOWN], open=True, numbers=ranges.known(args))
 
 
 def enumerate_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import libcst as cst
 
-from freezelint.source import elements, expressions
+from freezelint.source import elements, expressions, ranges
 from freezelint.source.project import dotted
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
@@ -21,7 +21,7 @@ from freezelint.source.values import (
 
 def comprehension(reader: Reader, node: cst.ListComp | cst.SetComp | cst.GeneratorExp) -> Value:
     made: list[Value] = []
-    exact = comprehend(reader, node.for_in, lambda: made.append(expressions.evaluate(reader, node.elt)))
+    exact = comprehend(reader, node.for_in, lambda: made.append(expressions.evaluate(reader, node.elt)), node.elt)
     if isinstance(node, cst.GeneratorExp) or any(isinstance(item, (Param, ParamIter)) for item in made):
         params = elements.params_in(made)
         if params is not None and (params or _over_parameters(reader, node)):
@@ -51,9 +51,11 @@ def dict_comprehension(reader: Reader, node: cst.DictComp) -> Value:
     return new
 
 
-def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None]) -> bool:
+def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None], element: cst.CSTNode | None = None) -> bool:
     """Run `body` for what a comprehension loops over; True when exactly those elements are known."""
-    items, exact = expressions.iterate(reader, expressions.evaluate(reader, loop.iter), loop.iter)
+    iterable = expressions.evaluate(reader, loop.iter)
+    numbers = None if element is None else ranges.picked(iterable, reader.frame.file, loop.target, element)
+    items, exact = (numbers, True) if numbers is not None else expressions.iterate(reader, iterable, loop.iter)
     frame = reader.frame
     mark = dict(frame.env)
     for number, item in enumerate(items):

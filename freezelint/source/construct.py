@@ -112,7 +112,8 @@ def forward(reader: Reader, module: Instance, args: list[Value], kwargs: dict[st
         return calls.call_function(
             reader, Func(method, module, module.cls.outer if module.cls else None), args, kwargs, node
         )
-    if module.children and not module.opaque and method is None:
+    of_some_length = module.external == "torch.nn.Sequential"  # opaque where its list is: one child stands for more
+    if module.children and (not module.opaque or of_some_length) and method is None:
         result: Value = args[0] if args else UNKNOWN
         for child in module.children:
             result = calls.call(reader, child, [result, *args[1:]] if result is args[0] else [result], {}, node)

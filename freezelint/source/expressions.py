@@ -195,7 +195,7 @@ def boolean(reader: Reader, node: cst.BooleanOperation) -> Value:
     if stops:
         return left
     right = evaluate(reader, node.right)
-    if known is not None:
+    if known is not None or right == Const(isinstance(node.operator, cst.Or)):  # `… and False`, `… or True`
         return right
     if isinstance(node.operator, cst.Or) and isinstance(left, Union):
         left = reader.join([option for option in left.options if option is not NONE]) or left

@@ -89,7 +89,17 @@ def used_as_module(event: AttributeSet) -> bool:
     scope = function.owner.node if function.owner and name.startswith("self") else function.node
     text = event.spot.file.code(scope)
     asked = re.search(rf"(isinstance|hasattr|getattr|type)\(\s*{name}\b", text)
-    return not asked and bool(re.search(rf"(?<![\w.]){name}\.{USED}", text))
+    return not asked and bool(re.search(rf"(?<![\w.]){name}(\.{USED}|\()", text))
+
+
+def after_module_failed(event: AttributeSet) -> bool:
+    """Whether the line stands in the handler of a `try` that used the target as a module: there it is none."""
+    inner: cst.CSTNode | None = None
+    for node in within_function(event.spot):
+        if isinstance(node, cst.Try) and isinstance(inner, cst.ExceptHandler):
+            return bool(re.search(rf"\b{re.escape(owner_text(event))}\.{USED}", code(event, node.body)))
+        inner = node
+    return False
 
 
 def code(event: Event, node: cst.CSTNode) -> str:

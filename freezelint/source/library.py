@@ -133,6 +133,16 @@ SUBMODULE_NAMES = re.compile(
 )
 # A part of a network that has batch norm, which surely holds some of it.
 BODY_NAMES = re.compile(r"^(encoder|backbone|features?|layer\d+|layers|bn\d*|trunk|body|stages?|blocks?)$")
+# What transformers models give by a method.
+PART_GETTERS = {
+    "get_input_embeddings": "embeddings",
+    "get_output_embeddings": "lm_head",
+    "get_encoder": "encoder",
+    "get_decoder": "decoder",
+}
+TRANSFORMER_PARTS = re.compile(
+    r"^(encoder|decoder|layers|self_attn|multihead_attn|linear[12]|norm[123]?|out_proj|in_proj_(weight|bias))$"
+)
 PARAMETER_NAMES = re.compile(
     r"^(weight|bias|in_proj_weight|pos_embed|cls_token|logit_scale|weight_[vg]|weight_[ih]h_l\d)$"
 )

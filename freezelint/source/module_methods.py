@@ -7,7 +7,7 @@ from typing import Any
 import libcst as cst
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import elements, modules, objects
+from freezelint.source import elements, library, modules, objects
 from freezelint.source.reader import Reader
 from freezelint.source.story import Called, ZeroGrad
 from freezelint.source.values import (
@@ -247,6 +247,9 @@ def other(reader: Reader, owner: Instance, name: str, args: Args, kwargs: Kwargs
     if name in ("enable_input_require_grads", "gradient_checkpointing_enable", "resize_token_embeddings"):
         reader.emit(Called, node, name, owner, args, kwargs, UNKNOWN)
         return UNKNOWN
+    if name in library.PART_GETTERS and owner.opaque and owner.cls is None:
+        part = library.PART_GETTERS[name]
+        return owner.attrs.get(part) or modules.opaque_child(reader, owner, part, node) or UNKNOWN
     if name.startswith(("freeze", "unfreeze")):
         modules.set_flag(reader, owner, parameters_of(owner), None, name, node)
     held = parameters_of(owner) if owner.is_module and owner.opaque else []

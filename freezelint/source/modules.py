@@ -152,6 +152,12 @@ def built(reader: Reader, module: Instance, node: cst.CSTNode) -> None:
     reader.emit(Built, node, module)
 
 
+def whole(owner: Instance, name: str) -> bool:
+    """Whether a module is a transformer of torch, kept as one piece, and the name one of its parts."""
+    short = owner.external.removeprefix("torch.nn.")
+    return short in library.OPAQUE and library.TRANSFORMER_PARTS.match(name) is not None
+
+
 def opaque_child(reader: Reader, owner: Instance, name: str, node: cst.CSTNode) -> Value | None:
     """An attribute of a module nobody can look into, where the name tells what it is."""
     if library.PARAMETER_NAMES.match(name):
@@ -159,7 +165,9 @@ def opaque_child(reader: Reader, owner: Instance, name: str, node: cst.CSTNode) 
         _inherit(owner, [param])
         owner.params[name] = param
         return param
-    if library.SUBMODULE_NAMES.match(name):
+    if name.startswith(("get_", "set_", "resize_", "init_", "load_")):
+        return None  # a method
+    if library.SUBMODULE_NAMES.match(name) or (whole(owner, name) and not name.startswith("in_proj")):
         child = Instance(external=f"{owner.external}.{name}", is_module=True, spot=owner.spot, opaque=True)
         body = owner.norm and library.BODY_NAMES.match(name)
         child.norm, child.pretrained, child.name = True if body else owner.norm and None, owner.pretrained, name

@@ -89,7 +89,10 @@ def in_module(reader: Reader, file: ModuleInfo, node: cst.BaseExpression) -> Val
 def get_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) -> Value:
     if isinstance(owner, Union):
         found = [get_attribute(reader, option, name, node) for option in owner.options if option != NONE]
-        joined: Value = reader.join([value for value in found if type(value) is not Value] or found[:1] or [UNKNOWN])
+        real = [value for value in found if type(value) is not Value and not _absent(value, name)]
+        joined: Value = reader.join(
+            real or [value for value in found if type(value) is not Value] or found[:1] or [UNKNOWN]
+        )
         return joined
     if isinstance(owner, Instance):
         return instance_attribute(reader, owner, name, node)
@@ -124,6 +127,15 @@ def get_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) ->
     return Method(owner, name)
 
 
+def _absent(value: Value, name: str) -> bool:
+    """Whether this stands for an attribute that a module of the project does not have: reading it would raise."""
+    owner = value.owner if isinstance(value, Method) else None
+    if not isinstance(owner, Instance) or not owner.is_module or owner.opaque or owner.cls is None:
+        return False
+    plain = all(base.endswith("nn.Module") for base in owner.cls.lineage()[1])
+    return plain and not name.startswith("_") and name not in MODULE_METHODS and not owner.cls.method("__getattr__")
+
+
 def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CSTNode) -> Value:
     if name in owner.attrs:
         return owner.attrs[name]
@@ -143,7 +155,7 @@ def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CST
         return owner.wraps
     if name in MODULE_METHODS and owner.is_module:
         return Method(owner, name)
-    if owner.is_module and owner.opaque and not owner.cls:
+    if owner.is_module and (owner.opaque or modules.whole(owner, name)) and not owner.cls:
         child = modules.opaque_child(reader, owner, name, node)
         if child is not None:
             return child

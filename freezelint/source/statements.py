@@ -7,7 +7,7 @@ from typing import Any
 
 import libcst as cst
 
-from freezelint.source import arithmetic, calls, elements, objects
+from freezelint.source import arithmetic, calls, elements, objects, ranges
 from freezelint.source.expressions import evaluate, iterate, truth
 from freezelint.source.module_methods import only_initialises
 from freezelint.source.project import class_info, dotted, imported
@@ -152,7 +152,8 @@ def for_loop(reader: Reader, node: cst.For) -> str | None:
     iterable = evaluate(reader, node.iter)
     if isinstance(iterable, Seq) and iterable.kind == "generator" and only_initialises(reader, node.body):
         return None
-    items, exact = iterate(reader, iterable, node.iter)
+    numbers = ranges.picked(iterable, reader.frame.file, node.target, node.body) if len(reader.loops) < 2 else None
+    items, exact = (numbers, True) if numbers is not None else iterate(reader, iterable, node.iter)
     identity = reader.fresh()
     passes: list[Value] = items if exact or len(reader.loops) >= 3 else (items * 2 if len(items) == 1 else items)
     for number, item in enumerate(passes):

@@ -162,7 +162,9 @@ def peft_model(reader: Reader, args: list[Value], node: cst.CSTNode) -> Value:
 
 def parameter(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     flag = args[1] if len(args) > 1 else kwargs.get("requires_grad", TRUE)
-    return modules.new_param(reader, "parameter", None, node, born=flag != FALSE)
+    new = modules.new_param(reader, "parameter", None, node, born=flag != FALSE)
+    new.made_from = reader.node_of(args[0]) if args else None
+    return new
 
 
 def deepcopy(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
@@ -310,7 +312,16 @@ def unknown_step(reader: Reader, args: list[Value], node: cst.CSTNode) -> Value 
     return UNKNOWN if named else None
 
 
+def default_field(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    """The default of a field of a dataclass."""
+    from freezelint.source.calls import call as call_value
+
+    made = kwargs.get("default_factory")
+    return call_value(reader, made, [], {}, node) if made is not None else kwargs.get("default", UNKNOWN)
+
+
 SPECIAL: dict[str, Any] = {
+    "dataclasses.field": default_field,
     "torch.nn.Parameter": parameter,
     "torch.nn.parameter.Parameter": parameter,
     "torch.nn.UninitializedParameter": parameter,

@@ -51,6 +51,7 @@ class Seq(Value):
     kind: str = "list"
     spot: Spot | None = None
     some: bool = False  # a slice of unknown bounds: each item may be in it or not
+    numbers: range | None = None  # of `range(...)`
 
 
 @dataclass(eq=False, slots=True)
@@ -138,6 +139,7 @@ class Param(Value):
     flags: list[tuple[int, bool | None, Context, Spot]] = field(default_factory=list)
     node: int | None = None
     label: str = ""
+    made_from: int | None = None  # the node of the tensor handed to `nn.Parameter(...)`
 
     def __repr__(self) -> str:
         return f"<Param {self.name}>"

@@ -100,7 +100,7 @@ def purpose(module: Instance, built: Built, frozen: Event) -> bool:
 def used(story: Story, module: Instance, after: Event) -> bool:
     parts = submodules(module)
     calls = (event for event in story.of(ModuleCall) if event.seq > after.seq)
-    return any(any(event.module is part for part in parts) for event in calls)
+    return any(any(part is event.module or part is event.module.part_of for part in parts) for event in calls)
 
 
 def from_config(module: Instance) -> bool:
