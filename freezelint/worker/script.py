@@ -53,7 +53,7 @@ class Session:
 
     def listen(self) -> None:
         """The host's word that time is up, for a script that comes to no step: a signal that no script needs."""
-        if hasattr(signal, "SIGXCPU") and threading.current_thread() is threading.main_thread():
+        if hasattr(signal, "SIGXCPU"):
             signal.signal(signal.SIGXCPU, self.overdue)
 
     def overdue(self, _signal: int, _frame: Any) -> None:
