@@ -101,7 +101,7 @@ def lint_files(
         except OSError as error:
             reports.append(FileReport(job.path, [unreadable(job.path, error.strerror or str(error))]))
             continue
-        if not gate.passes(data, models=models):
+        if not gate.passes(gate.code_of(job.path, data), models=models):
             silent.append((job, data))
             continue
         kept = None if overlay else store.get(job.path, data, _mark(job.codes, job.preview))

@@ -323,6 +323,21 @@ def test_json_beside_the_real_ruff(folder: Path, published: None) -> None:
     assert ours["fix"]["edits"][0]["end_location"] == theirs["location"]
 
 
+def test_cells_are_counted_as_ruff_counts_them(folder: Path) -> None:
+    ruff = Path(sys.executable).with_name("ruff")
+    if not ruff.exists():
+        pytest.skip("ruff is not installed")
+    code = FROZEN_BY_ATTRIBUTE.replace("net.requires_grad = False", "net.requires_grad = False;\nnet")
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": "# about"}]
+    cells += [{"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": code}]
+    data = {"cells": cells, "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 4}
+    write(folder, {"n.ipynb": json.dumps(data, indent=1)})
+    command = [ruff, "check", "--isolated", "--select", "E703", "--output-format", "json", "--no-cache", "n.ipynb"]
+    (theirs,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    (ours,) = freezelint("--isolated", "--output-format", "json", "--no-cache", "n.ipynb").findings
+    assert (ours["cell"], ours["location"]["row"]) == (theirs["cell"], theirs["location"]["row"]) == (2, 4)
+
+
 @pytest.mark.parametrize(
     "options", [["--statistics"], ["--show-files"], ["--exit-zero"], ["--no-cache"], ["-e"], ["-n"], ["-q"]]
 )

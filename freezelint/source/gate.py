@@ -9,6 +9,7 @@ holds nothing; a story that starts in another file reads what it needs, gate or 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import warnings
 from collections import Counter
@@ -61,6 +62,17 @@ def passes(data: bytes, *, models: bool = False) -> bool:
     ):
         return True
     return (b"Parameter" in code and suspicious_parameter(code)) or (b"torch" in code and suspicious_module(code))
+
+
+def code_of(path: str, data: bytes) -> bytes:
+    """What to ask: the file, or the cells of a notebook as lines; one that cannot be read is asked as it is."""
+    if not path.endswith(".ipynb"):
+        return data
+    try:
+        cells = json.loads(data)["cells"]
+        return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code").encode()
+    except (ValueError, KeyError, TypeError):
+        return data
 
 
 def broken(data: bytes, path: str) -> bool:
