@@ -248,6 +248,23 @@ async def test_pulled_diagnostics_in_utf_8(pulled: Any) -> None:
     assert pulled.diagnostics == {}
 
 
+@pytest.mark.asyncio
+async def test_pulled_diagnostics_of_a_cell(pulled: Any) -> None:
+    session = pulled.session
+    cells = [f"vscode-notebook-cell:{session.uri('n.ipynb')}#c{number}" for number in range(2)]
+    listed = [lsp.NotebookCell(lsp.NotebookCellKind.Code, cell) for cell in cells]
+    document = lsp.NotebookDocument(session.uri("n.ipynb"), "jupyter-notebook", 1, listed)
+    texts = ["import torch\nnet = torch.nn.Linear(1, 1)", "net.requires_grad = False"]
+    items = [lsp.TextDocumentItem(cell, "python", 1, text) for cell, text in zip(cells, texts, strict=True)]
+    pulled.notebook_document_did_open(lsp.DidOpenNotebookDocumentParams(document, items))
+    found = []
+    for cell in cells:
+        asked = lsp.DocumentDiagnosticParams(lsp.TextDocumentIdentifier(cell))
+        found.append([one.code for one in (await pulled.text_document_diagnostic_async(asked)).items])
+    assert found == [[], ["FRZ101"]]
+    assert pulled.diagnostics == {}
+
+
 def test_positions_both_ways() -> None:
     for encoding, character in (("utf-8", 4), ("utf-16", 2), ("utf-32", 1)):
         positions = Positions("x\n\U00010348y\r\nz", encoding)
