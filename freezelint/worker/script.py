@@ -175,6 +175,10 @@ def launch(options: argparse.Namespace) -> None:
     """`-m torch.distributed.run ... train.py`: torch starts the processes, each of them under its own monitor."""
     from torch.distributed import run
 
+    if hasattr(signal, "SIGXCPU"):
+        signal.signal(
+            signal.SIGXCPU, signal.SIG_IGN
+        )  # the word is for a script, and would end what watches over several
     asked = run.get_args_parser().parse_args(options.args)
     ours = ["script", "--facts", options.facts, "--steps", str(options.steps), "--timeout", str(options.timeout)]
     ours += ["--settle"] if options.settle else []
