@@ -32,7 +32,7 @@ STEP_FIRST = "`{step}` comes before `backward()`: it never sees the gradient of 
 def zeroed_in_between(step: Step, story: Story) -> Iterator[Finding]:
     zero = _zeroed_last(step, story)
     for backward in _lost(zero, step, story) if zero is not None else ():
-        if zero is not None and stepping.same_pass(backward, zero) and stepping.one_run(story, backward, zero, step):
+        if zero is not None and stepping.same_pass(backward, step) and stepping.one_run(story, backward, zero, step):
             yield _report(zero, step)
 
 
@@ -126,7 +126,7 @@ def _zeroed_last(step: Step, story: Story) -> ZeroGrad | None:
         if step.context.excludes(event.context):
             continue
         if isinstance(event, ZeroGrad) and stepping.zeroes(event, step):
-            return event if step.context.implies(event.context) and stepping.same_pass(event, step) else None
+            return event if step.context.implies(event.context) and stepping.within_pass(event, step) else None
         if stepping.may_give_gradients(event, step):
             return None
     return None

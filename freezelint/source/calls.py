@@ -293,7 +293,10 @@ def with_generator(
         try:
             if target is not None:
                 statements.bind(reader, target, inner[-1].yields[-1] if inner[-1].yields else UNKNOWN)
+            mode = reader.mode
+            reader.set_mode(decorators.seen_from_use(mode, func.info, reader.spot(node)))
             status[0] = rest()
+            reader.set_mode(mode)
         finally:
             reader.calls.append(mine)
             reader.sites.append(site)

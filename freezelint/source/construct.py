@@ -107,7 +107,9 @@ def forward(reader: Reader, module: Instance, args: list[Value], kwargs: dict[st
     replaced = module.attrs.get("forward")
     if isinstance(replaced, (Func, Partial)) and len(reader.calls) < MAX_DEPTH:
         return calls.call(reader, replaced, args, kwargs, node)
-    method = module.cls.method("forward") if module.cls else None
+    method = (module.cls.method("__call__") or module.cls.method("forward")) if module.cls else None
+    if method is not None and method.name == "__call__" and reader.calls.count(method):
+        method = module.cls.method("forward") if module.cls else None  # `super().__call__(x)`
     if method is not None and len(reader.calls) < MAX_DEPTH and reader.calls.count(method) < 2:
         return calls.call_function(
             reader, Func(method, module, module.cls.outer if module.cls else None), args, kwargs, node

@@ -1,4 +1,4 @@
-"""Decorators of the project that run what they decorate without grad mode."""
+"""Decorators and context managers of the project that switch grad mode off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import libcst as cst
 
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.story import Mode, Spot
-from freezelint.source.tree import walk
+from freezelint.source.tree import holds, walk
 
 OFF = re.compile(r"(^|\.)(no_grad|inference_mode)(\(\))?$|set_grad_enabled\((mode=)?False\)$")
 
@@ -20,6 +20,14 @@ def own_modes(info: FunctionInfo, decorator: cst.Decorator) -> list[Mode]:
         return []
     text = f"@{info.file.code(decorator.decorator)}"
     return [Mode(False, "no_grad", Spot(info.file, decorator.decorator), text)]
+
+
+def seen_from_use(mode: Mode, made: FunctionInfo, use: Spot) -> Mode:
+    """The mode a context manager of the project puts in force: one that has other users is told where it is used."""
+    if mode.flag is not False or mode.spot is None or not holds(made.node, mode.spot.node):
+        return mode
+    uses = use.file.text.count(f"{made.name}(") - (use.file is made.file)
+    return Mode(mode.flag, mode.kind, use, use.text) if uses > 1 else mode
 
 
 def silences(made: FunctionInfo) -> bool:

@@ -20,6 +20,11 @@ def same_pass(one: Event, other: Event) -> bool:
     return one.context.loops == other.context.loops
 
 
+def within_pass(one: Event, other: Event) -> bool:
+    """Whether one happens in the pass of the other, be it in a loop of its own (over callbacks, over optimizers)."""
+    return one.context.loops[: len(other.context.loops)] == other.context.loops
+
+
 def one_run(story: Story, *events: Event) -> bool:
     """Whether the order of events is that of a run: methods of a class that nothing calls are read in any order."""
     if story.entry not in story.file.classes:
