@@ -40,7 +40,7 @@ TEXT = notebook(
 def test_places_are_cell_and_line(folder: Path) -> None:
     write(folder, {"n.ipynb": TEXT})
     (found,) = freezelint("--output-format", "json").findings
-    assert (found["code"], found["cell"], found["location"]) == ("FRZ101", 3, {"row": 2, "column": 1})
+    assert (found["code"], found["cell"], found["location"]) == ("FRZ101", 2, {"row": 2, "column": 1})
     assert found["fix"]["edits"][0]["location"]["row"] == 2
     assert freezelint("--output-format", "concise").out.startswith("n.ipynb:cell 3:2:1: FRZ101 ")
     assert "  2 | net.requires_grad = False  # ä\n" in freezelint().out
@@ -50,7 +50,7 @@ def test_a_notebook_on_one_line_is_read(folder: Path) -> None:
     """Its `#` begins no comment that goes on to the end of the file."""
     text = json.dumps(json.loads(TEXT))
     write(folder, {"n.ipynb": text})
-    assert [found["cell"] for found in freezelint("--output-format", "json").findings] == [3]
+    assert [found["cell"] for found in freezelint("--output-format", "json").findings] == [2]
     assert freezelint("--fix").code == 0
     assert (folder / "n.ipynb").read_text() == text.replace("requires_grad = False", "requires_grad_(False)")
 

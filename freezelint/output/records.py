@@ -1,6 +1,6 @@
 """A finding as the JSON record that ruff's users know, with `related` and `evidence` added.
 
-Rows, columns and the cells of a notebook count from 1.
+Rows and columns count from 1; `cell` is the index into the notebook's `cells`, from 0 (ruff counts these from 1).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ APPLICABILITY = {Safety.SAFE: "safe", Safety.UNSAFE: "unsafe", Safety.SHOW: "dis
 def record(finding: Finding) -> dict[str, Any]:
     at = finding.location
     return {
-        "cell": at.cell,
+        "cell": cell(at),
         "code": finding.code,
         "end_location": end(at),
         "evidence": [
@@ -38,7 +38,7 @@ def record(finding: Finding) -> dict[str, Any]:
         "noqa_row": at.line,
         "related": [
             {
-                "cell": item.location.cell,
+                "cell": cell(item.location),
                 "end_location": end(item.location),
                 "filename": os.path.abspath(item.location.path),
                 "location": start(item.location),
@@ -74,3 +74,7 @@ def end(at: Location) -> dict[str, int]:
     if not at.end_line:
         return start(at)
     return {"column": at.end_column + 1, "row": at.end_line}
+
+
+def cell(at: Location) -> int | None:
+    return None if at.cell is None else at.cell - 1
