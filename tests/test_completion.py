@@ -24,11 +24,17 @@ FISH = "_FREEZELINT_COMPLETE=source_fish freezelint | source; complete -C 'freez
 ZSH = """
 zmodload zsh/zpty
 zpty shell zsh -f -i
-read_all() { local part; while zpty -r -t shell part 2>/dev/null; do print -rn -- "$part"; done; }
-zpty -w shell 'autoload -Uz compinit && compinit -u -D; eval "$(_FREEZELINT_COMPLETE=source_zsh freezelint)"'
-sleep 2; read_all >/dev/null
+until_seen() {
+  local seen part end=$((SECONDS + 50))
+  while (( SECONDS < end )) && [[ $seen != *$1* ]]; do
+    if zpty -r -t shell part 2>/dev/null; then seen+=$part; else sleep 0.1; fi
+  done
+  print -r -- "$seen"
+}
+zpty -w shell 'autoload -Uz compinit && compinit -u -D; eval "$(_FREEZELINT_COMPLETE=source_zsh freezelint)"; print READ""Y'
+until_seen READY >/dev/null
 zpty -w -n shell "freezelint $1"$'\\t\\t'
-sleep 2; read_all
+until_seen --output-format
 zpty -d shell
 """
 
@@ -93,6 +99,6 @@ def shell(name: str) -> str:
 
 
 def words(command: list[str], environment: dict[str, str]) -> list[str]:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
