@@ -40,6 +40,7 @@ class ModuleRow:
     """One module with its own parameters and costs, those of its submodules not included.
 
     `state`: trains, starved, passes (frozen, a gradient goes through), frozen; through and idle have no parameters.
+    `training`: in train mode, or else in eval mode, during the step.
     """
 
     path: str
@@ -51,6 +52,7 @@ class ModuleRow:
     reached_elements: int
     present: Bill
     whole: Bill
+    training: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class ModelReport:
     attribute_freezes: list[tuple[str, Location, int]] = field(default_factory=list)  # module, line, what trains on
     dgrad_threshold: float = DGRAD_THRESHOLD
     facts: tuple[TraceFact, ...] = ()
+    guessed: bool = False  # values or chance decided what ran: other inputs may take another way
 
     def of(self, *kinds: str) -> Iterator[TraceFact]:
         return (fact for fact in self.facts if fact.kind in kinds)
@@ -214,7 +217,7 @@ class ModelReport:
         )
 
 
-PLAIN = ("inputs", "inputs_from", "device", "method", "torch", "operations", "build_s", "trace_s", "notes")
+PLAIN = ("inputs", "inputs_from", "device", "method", "torch", "operations", "build_s", "trace_s", "notes", "guessed")
 
 
 def _location(data: list[Any] | None) -> Location | None:

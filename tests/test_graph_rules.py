@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -207,6 +208,30 @@ def test_a_gradient_asked_for_inside_the_forward_has_its_price_told(tmp_path: Pa
     assert f"does {flop(change.saved_flops)} less" in evidence.detail
     report.what_if.clear()
     assert in_graph(bare, report).severity is Severity.HINT, "a waste too small for a suggestion"
+
+
+def test_a_way_that_values_decided_against_is_no_mistake(tmp_path: Path) -> None:
+    report = traced(
+        tmp_path,
+        """
+        class Branch(Net):
+            def forward(self, tokens):
+                hidden = self.embed(tokens)
+                if (tokens > 1000).any():
+                    hidden = self.layers(hidden)
+                return self.head(hidden.mean(dim=1))
+
+        def build():
+            model = Branch()
+            model.layers.eval()
+            return model
+        """,
+    )
+    assert report.guessed
+    assert told(report, "FRZ313") == []
+    (note,) = [note for note in report.notes if "values of the inputs decide" in note]
+    assert re.search(r"net_\d+\.py:19: what is told holds", note)
+    assert "starved, eval" in render(report)
 
 
 def test_settings_name_inputs_and_loss(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def check_map(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
             name = lost_names(row, subject)
             why = f"it only runs under `{row.cut.text.lstrip('@')}`"
             yield RULE.report(row.cut.place, name=name.replace("`", ""), why=why, subject=name.replace("`", ""))
-    if isinstance(subject, Story) or not map_.losses():
-        return
+    if isinstance(subject, Story) or not map_.losses() or getattr(subject, "guessed", False):
+        return  # what values decided against may be what other inputs need
     rows: dict[Any, list[Node]] = {}
     for node in map_.unreachable(loss.id for loss in map_.losses()):
         if node.place is not None:

@@ -31,7 +31,12 @@ def render(report: ModelReport) -> str:
 def heading(report: ModelReport) -> str:
     fake = "fake tensors" if report.method == "fake" else "a real step"
     inputs = ", ".join(report.inputs)
-    return f"{report.name}: {inputs} ({report.inputs_from}) on {report.device}, {fake}, torch {report.torch}"
+    mode = "" if in_train_mode(report.modules) else ", in eval mode"
+    return f"{report.name}: {inputs} ({report.inputs_from}) on {report.device}, {fake}, torch {report.torch}{mode}"
+
+
+def in_train_mode(modules: list[ModuleRow]) -> bool:
+    return all(row.training for row in modules if not row.path)
 
 
 def parts(modules: list[ModuleRow]) -> list[tuple[str, str, int, Bill]]:
@@ -55,7 +60,9 @@ def _at_depth(modules: list[ModuleRow], depth: int) -> list[tuple[str, str, int,
         bill = sum((row.present for row in rows), Bill())
         elements = sum(row.own_elements for row in rows)
         if elements or bill != Bill():
-            shown.append((path, _state(rows), elements, bill))
+            still = in_train_mode(modules) and not any(row.training for row in rows)
+            state = ", ".join(filter(None, (_state(rows), "eval" if still else "")))
+            shown.append((path, state, elements, bill))
     return shown
 
 

@@ -21,6 +21,7 @@ from .hidden import Hidden, hidden_in
 from .inputs import Inputs
 from .protocol import UnsupportedError
 from .recorder import Recorder, has_storage
+from .targets import project_path
 from .watch import Watch
 
 
@@ -42,6 +43,11 @@ class Recording:
     saved: dict[str, int] = field(default_factory=dict)  # bytes kept for backward, by module path
     hidden: list[tuple[Hidden, list[Tensor]]] = field(default_factory=list)  # with the tensors of the recorded copy
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def guessed(self) -> bool:
+        """Whether values or chance decided what ran; a real step is made where they do."""
+        return self.real or self.recorder.shadows.decided_by_chance or bool(self.recorder.shadows.decided_at)
 
     def reached(self) -> set[str]:
         """The parameters that autograd handed a gradient."""
@@ -132,6 +138,11 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
         recorder.settle()
         if recorder.shadows.decided_by_chance:
             recording.notes.append("a random number decides what runs: the more likely way was taken")
+        decided = list(dict.fromkeys(recorder.shadows.decided_at))
+        if decided:
+            more = f" and {len(decided) - 1} more places" if len(decided) > 1 else ""
+            at = f"{project_path(decided[0][0])}:{decided[0][1]}{more}"
+            recording.notes.append(f"values of the inputs decide at {at}: what is told holds for the way these take")
         starts = [tensor for _, tensor in recording.losses if tensor.requires_grad]
         recorder.phase = "backward"
         if starts:

@@ -60,15 +60,15 @@ def fake_inputs(inputs: Any, mode: FakeTensorMode, shadows: Shadows, device: tor
 
     def fake_of(real: Tensor) -> Tensor:
         fake = fake_like(real.detach(), mode, device)
-        learn(fake, real, shadows)
+        learn(fake, real, shadows, given=True)
         return fake.requires_grad_(real.requires_grad)
 
     return tree_map_only(Tensor, fake_of, inputs)
 
 
-def learn(fake: Tensor, real: Tensor, shadows: Shadows) -> None:
+def learn(fake: Tensor, real: Tensor, shadows: Shadows, *, given: bool = False) -> None:
     countable = not (real.dtype.is_floating_point or real.dtype.is_complex)
     if real.device.type == "meta" or real.numel() > INTEGERS or not (countable or real.numel() == 1):
         return
     if not isinstance(real, nn.Parameter):
-        shadows.know(fake, real.detach().cpu().clone())
+        shadows.know(fake, real.detach().cpu().clone(), given=given)

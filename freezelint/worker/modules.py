@@ -38,6 +38,7 @@ def _row(path: str, module: nn.Module, reached: set[str], switched: set[int], co
         "path": path,
         "class": type(module).__name__,
         "state": _state(path, own, trainable, got, costs),
+        "training": module.training,
         "own_parameters": len(own),
         "own_elements": sum(elements.values()),
         "trainable_elements": sum(elements[name] for name in trainable),

@@ -21,6 +21,8 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from .frames import Line, user_line
+
 UNIFORM = {"aten::rand", "aten::rand_like", "aten::uniform_"}
 INTEGERS, FLOATS = 1 << 20, 256  # most elements of a result worth computing
 
@@ -33,9 +35,13 @@ class Shadows:
         self.values: dict[int, Tensor] = {}
         self.random: set[int] = set()
         self.decided_by_chance = False
+        self.given: set[int] = set()  # tensors whose values hang on the inputs
+        self.decided_at: list[Line] = []  # where such a value became a number, a condition or a shape
 
-    def know(self, fake: Tensor, real: Tensor) -> None:
+    def know(self, fake: Tensor, real: Tensor, *, given: bool = False) -> None:
         self.values[id(fake)] = real
+        if given:
+            self.given.add(id(fake))
 
     def run(self, func: Any, args: Any, kwargs: Any, ins: list[Tensor]) -> Any:
         if self.mode is None:
@@ -71,17 +77,27 @@ class Shadows:
             self._forget([t for t in outs if isinstance(t, Tensor)])
             return
         chance = self._by_chance(func, ins)
+        given = any(id(t) in self.given for t in ins)
         for fake, value in zip(outs, real if isinstance(real, (tuple, list)) else (real,)):
             if isinstance(fake, Tensor) and isinstance(value, Tensor):
                 self.values[id(fake)] = value
-                if chance:
-                    self.random.add(id(fake))
+                self._mark(fake, chance, given)
+
+    def _mark(self, fake: Tensor, chance: bool, given: bool) -> None:
+        if chance:
+            self.random.add(id(fake))
+        if given:
+            self.given.add(id(fake))
 
     def _real_only(self, func: Any, args: Any, kwargs: Any, ins: list[Tensor]) -> Any:
         assert self.mode is not None
         real = self._really(func, args, kwargs)
         chance = self._by_chance(func, ins)
         self.decided_by_chance |= chance
+        given = any(id(t) in self.given for t in ins)
+        line = user_line() if given else None
+        if line is not None:
+            self.decided_at.append(line)
         if not isinstance(real, (Tensor, tuple, list)):
             return real
         reals = list(real) if isinstance(real, (tuple, list)) else [real]
@@ -92,8 +108,7 @@ class Shadows:
             if isinstance(fake, Tensor):
                 fake.fake_device = devices[0] if isinstance(fake, FakeTensor) else None  # type: ignore[attr-defined]
                 self.values[id(fake)] = value
-                if chance:
-                    self.random.add(id(fake))
+                self._mark(fake, chance, given)
         return type(real)(fakes) if isinstance(real, (tuple, list)) else fakes[0]
 
     def _really(self, func: Any, args: Any, kwargs: Any) -> Any:

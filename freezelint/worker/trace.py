@@ -76,6 +76,7 @@ def trace_recorded(
         "torch": str(torch.__version__),
         "device": recording.device,
         "method": "real" if recording.real else "fake",
+        "guessed": recording.guessed,
         "inputs": inputs.describe(),
         "inputs_from": inputs.how,
         "parameters": parameter_rows(recording, model, in_optimizer(optimizer), log, places),

@@ -4,10 +4,10 @@
 
 Needs timm and transformers beside torch; a library that does not import is skipped with a line that says why. Models
 come from configs with random weights, shallow where their config has a depth, so that the real steps take seconds.
-For each model: everything trainable, and a random prefix, middle and scattered freeze. With `--costs` FLOPs are
-compared with torch's counter and heavy operations with its profiler. Each model runs in a process of its own with a
-limit; with `--rows` every row is kept in a file, models that it holds are not run again, and the tables are about
-all rows in it.
+For each model: everything trainable, and a random prefix, middle and scattered freeze. With `--costs`, FLOPs are
+compared with torch's counter and heavy operations with its profiler for the first and the third of these. Each model
+runs in a process of its own with a limit; with `--rows` every row is kept in a file, models that it holds are not run
+again, and the tables are about all rows in it.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ from freezelint.worker.inputs import Inputs  # noqa: E402
 from freezelint.worker.mapping import Mapper  # noqa: E402
 from freezelint.worker.targets import Built  # noqa: E402
 from freezelint.worker.trace import one_line  # noqa: E402
+
+COSTED = (0, 2)  # the freezes whose costs are compared: everything trainable, and a frozen middle
 
 
 @dataclass
@@ -120,8 +122,8 @@ def examine(name: str, make: Maker, costs: bool, inputs: Inputs | None = None) -
         inputs = inputs or example_inputs(Built(model))
         row.inputs_s = time.process_time() - started
         row.inputs = inputs.describe()
-        for keep in freezes([name for name, _ in model.named_parameters()]):
-            one_freeze(row, model, inputs, keep, costs)
+        for number, keep in enumerate(freezes([name for name, _ in model.named_parameters()])):
+            one_freeze(row, model, inputs, keep, costs and number in COSTED)
     except Exception as error:
         row.captured, row.reason = "", one_line(error)[:200]
         traceback.print_exc(limit=-4)

@@ -29,7 +29,7 @@ SHALLOW = {  # other config entries that are lowered: widths of the inner layers
 }  # fmt: skip
 WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "embed_dim")
 HEADS = ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "n_head", "num_heads", "n_heads")
-LARGE = 120_000_000  # parameters from which on a model is narrowed, where that gives one that can be built
+LARGE = 30_000_000  # parameters from which on a model is narrowed, where that gives one that can be built
 SMALL = "atto femto pico nano tiny xxs _xs mini small 18 _s0 _b0 _a0 050 026 lite".split()  # of each family, first
 Maker = Callable[[], nn.Module]
 
