@@ -17,8 +17,8 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_rules" not in path.pa
 LAYERS = [
     {"", "findings"},
     {"gradient_map", "textfile", "book", "fixes", "progress"},
-    {"rule", "settings", "cache", "suppress", "rules_table", "facts", "flow", "measured", "model_report", "settings_schema"},
-    {"config", "contract", "output", "backing"},
+    {"rule", "settings", "cache", "suppress", "rules_table", "facts", "flow", "measured", "model_report"},
+    {"config", "contract", "output", "backing", "settings_schema"},
     {"processes"},
     {"source", "client"},
     {"checks"},

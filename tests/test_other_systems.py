@@ -38,11 +38,11 @@ def test_a_console_that_lacks_letters_gets_question_marks(folder: Path) -> None:
     assert "`näh?.requires_grad = False`" in done.stdout.decode("cp1252")
 
 
-@pytest.mark.parametrize("name", ["json", "sarif", "gitlab", "junit", "html"])
+@pytest.mark.parametrize("name", ["sarif", "junit"])
 def test_reports_for_programs_are_utf_8_everywhere(folder: Path, name: str) -> None:
     (folder / "a.py").write_text(WIDE, encoding="utf-8")
     text = run("--output-format", name, "a.py", encoding="cp1252").stdout.decode("utf-8")
-    said = json.dumps(json.loads(text), ensure_ascii=False) if name in ("json", "sarif", "gitlab") else text
+    said = json.dumps(json.loads(text), ensure_ascii=False) if name == "sarif" else text
     assert "näh値" in said
     assert "\r" not in text
 
