@@ -1,12 +1,15 @@
 """How the time of a trace grows with depth: a RoBERTa-like encoder of 2 to 80 layers, in seconds of processor time.
 
-    python tests/bench/depth.py
+    python tests/bench/depth.py [--llama]
 
-Prints a row and a bar for each depth, the time for one layer, and beside it one real forward and backward.
+Prints a row and a bar for each depth, the time for one layer, and beside it one real forward and backward. `--llama`
+traces Llama-70B from its config instead, as `freezelint trace` does, in a process of its own; it needs transformers.
 """
 
 from __future__ import annotations
 
+import argparse
+import resource
 import sys
 import time
 from pathlib import Path
@@ -23,6 +26,7 @@ from freezelint.worker.cost import Costs  # noqa: E402
 from freezelint.worker.flow import Flow  # noqa: E402
 from freezelint.worker.inputs import Inputs  # noqa: E402
 from freezelint.worker.mapping import Mapper  # noqa: E402
+from freezelint.worker.trace import trace  # noqa: E402
 
 DEPTHS = (2, 5, 10, 20, 40, 80)
 
@@ -42,8 +46,31 @@ def measure(layers: int) -> tuple[int, float, float]:
     return len(recording.recorder.ops), traced, time.process_time() - started
 
 
+def llama_70b() -> torch.nn.Module:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80}
+    model: torch.nn.Module = LlamaForCausalLM(LlamaConfig(num_attention_heads=64, num_key_value_heads=8, **sizes))
+    return model
+
+
+def llama() -> None:
+    """Everything that a trace of it takes in this process, imports included."""
+    target = {"build": f"{__file__}:llama_70b", "inputs": {"input_ids": "int64[1,512]<32000"}}
+    report = trace({"target": target})
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    elements = sum(row["own_elements"] for row in report["modules"])
+    print(f"Llama-70B: {elements / 1e9:.1f} G parameters, {report['operations']} operations, traced on "
+          f"{report['method']} tensors in {time.process_time():.1f} s of processor time, {memory:.2f} GB")  # fmt: skip
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--llama", action="store_true")
     torch.set_num_threads(1)
+    if parser.parse_args().llama:
+        llama()
+        return
     measure(1)  # the first trace imports what the others use
     rows = [(depth, *measure(depth)) for depth in DEPTHS]
     longest = max(row[2] for row in rows)
