@@ -40,9 +40,11 @@ def compare(what: str, now: Work, without: Work, device: torch.device, left_s: f
     numbers: Numbers = {}
     for suffix, work in (("", now), ("_without", without)):
         count = Count()
-        with count:
-            work(count)
-        count.close()
+        try:
+            with count:
+                work(count)
+        finally:
+            count.close()
         numbers[f"dgrad_operations{suffix}"] = count.roles[DGRAD]
         numbers[f"wgrad_operations{suffix}"] = count.roles[WGRAD]
         numbers[f"peak_bytes{suffix}"] = count.peak

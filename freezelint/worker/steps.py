@@ -119,7 +119,7 @@ class Training:
 
             try:
                 trial.numbers = compare("step", self.step, frozen, self.device)
-            except RuntimeError as error:
+            except Exception as error:
                 trial.reason = f"the step was not made again: {' '.join(str(error).split())[:120]}"
 
 
