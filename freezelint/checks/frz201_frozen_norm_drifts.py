@@ -96,7 +96,7 @@ def place_of(call: ModuleCall, freeze: Entry, switch: Entry | None, parts: list[
     if switch is not None:
         return caller(switch, re.compile(r"^train$"), methods=True)
     if call.context.mode.flag is False:
-        return outermost(call, [inner for part in parts for inner in submodules(part)])
+        return outermost(call, [inner for part in parts for inner in submodules(part)], call.context.mode.spot)
     return caller(freeze, HELPER, methods=False)
 
 

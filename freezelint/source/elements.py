@@ -133,6 +133,10 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
         return _child(reader, owner, key, node, sliced=sliced)
     if isinstance(owner, Loader):
         return reader.data(owner.name or "batch", node)
+    if isinstance(owner, Method) and owner.name == "_modules" and isinstance(owner.owner, Instance):
+        inside = direct_children(owner.owner)
+        named = [owner.owner.attrs.get(key.value)] if isinstance(key, Const) and isinstance(key.value, str) else inside
+        return reader.join([value for value in named if value is not None] or [UNKNOWN])  # type: ignore[no-any-return]
     return UNKNOWN
 
 

@@ -23,6 +23,7 @@ from freezelint.source.story import (
     Story,
     TensorFlag,
 )
+from freezelint.source.tree import holds
 from freezelint.source.values import (
     Instance,
     Param,
@@ -117,8 +118,16 @@ def unseen_rest(story: Story, param: Param) -> bool:
     """Whether a parameter stands for what nobody can see of a module whose body is optimised: there may be none."""
     if not param.many or param.owner is None:
         return False
-    trained = [name for name, child in named_children(param.owner) if any(map(story.optimised, parameters_of(child)))]
+    children = named_children(param.owner)
+    if any(not HEAD.search(name) and _closed(story, child) for name, child in children):
+        return True  # the body is frozen by name: what is left may be nothing
+    trained = [name for name, child in children if any(map(story.optimised, parameters_of(child)))]
     return not all(HEAD.search(name) for name in trained)
+
+
+def _closed(story: Story, module: Instance) -> bool:
+    own = parameters_of(module)
+    return bool(own) and all(story.flag_at(param) is False for param in own)
 
 
 def by_root(story: Story, params: list[Param]) -> list[list[Param]]:
@@ -273,13 +282,14 @@ def use_of(story: Story, group: LeftOut) -> Spot | None:
     return outermost(first, parts) if first else None
 
 
-def outermost(call: ModuleCall, parts: Sequence[Instance]) -> Spot:
-    """The call from outside that led to a call inside these modules."""
+def outermost(call: ModuleCall, parts: Sequence[Instance], block: Spot | None = None) -> Spot:
+    """The call from outside that led to a call inside these modules; no further out than a block it stands in."""
     lineages = {id(info) for part in parts if part.cls for info in part.cls.lineage()[0]}
     spot = call.spot
     for info, site in zip(reversed(call.context.calls), reversed(call.context.sites), strict=True):
         inside = info.owner is not None and id(info.owner) in lineages
-        if not inside and not _handed_in(spot, info):
+        within = block is not None and info.file is block.file and holds(info.node.body, block.node)
+        if not inside and (within or not _handed_in(spot, info)):
             break
         spot = site
     return spot

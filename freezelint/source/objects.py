@@ -265,7 +265,13 @@ def set_attribute(
         set_requires_grad(reader, owner, value, "attribute", node)
     for option in owner.options if isinstance(owner, Union) else (owner,):
         if isinstance(option, Instance):
-            store(reader, option, name, value, node)
+            setter = option.cls.setter(name) if option.cls is not None else None
+            if setter is not None:
+                from freezelint.source.calls import call_function
+
+                call_function(reader, Func(setter, option), [value], {}, node)
+            else:
+                store(reader, option, name, value, node)
         elif isinstance(option, Object):
             reader.put(option.attrs, name, value)
 

@@ -54,6 +54,7 @@ class ClassInfo:
     file: ModuleInfo
     methods: dict[str, FunctionInfo] = field(default_factory=dict)
     assigns: dict[str, cst.BaseExpression] = field(default_factory=dict)
+    setters: dict[str, FunctionInfo] = field(default_factory=dict)  # of properties
     outer: Any = None  # the frame a local class was made in
     _lines: tuple[list[ClassInfo], list[str]] | None = None
 
@@ -75,6 +76,9 @@ class ClassInfo:
 
     def method(self, name: str) -> FunctionInfo | None:
         return next((info.methods[name] for info in self.lineage()[0] if name in info.methods), None)
+
+    def setter(self, name: str) -> FunctionInfo | None:
+        return next((info.setters[name] for info in self.lineage()[0] if name in info.setters), None)
 
     def assigned(self, name: str) -> tuple[ClassInfo, cst.BaseExpression] | None:
         return next(((info, info.assigns[name]) for info in self.lineage()[0] if name in info.assigns), None)
@@ -260,8 +264,8 @@ def class_info(node: cst.ClassDef, file: ModuleInfo) -> ClassInfo:
     for statement in node.body.body:
         if isinstance(statement, cst.FunctionDef):
             name = statement.name.value
-            if name not in info.methods or not any("setter" in dotted(d.decorator) for d in statement.decorators):
-                info.methods[name] = FunctionInfo(name, statement, file, info)
+            sets = name in info.methods and any("setter" in dotted(d.decorator) for d in statement.decorators)
+            (info.setters if sets else info.methods)[name] = FunctionInfo(name, statement, file, info)
         elif isinstance(statement, cst.SimpleStatementLine):
             for small in statement.body:
                 if isinstance(small, cst.Assign) and isinstance(small.targets[0].target, cst.Name):
