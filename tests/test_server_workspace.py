@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +61,10 @@ async def test_each_folder_has_settings_of_its_own(two_folders: Any) -> None:
     event = lsp.FileEvent(session.uri("loud/freezelint.toml"), lsp.FileChangeType.Created)
     client.workspace_did_change_watched_files(lsp.DidChangeWatchedFilesParams([event]))
     assert await session.told("loud/a.py") == []
+    assert await session.told("quiet/a.py") == []  # every open document is read anew
     (session.folder / "loud/freezelint.toml").unlink()
     client.set_configuration({"freezelint": {"select": ["FRZ2"]}}, scope_uri=session.uri("loud"))
     client.set_configuration({"freezelint": {}}, scope_uri=session.uri("quiet"))
-    client.diagnostics.clear()
     client.workspace_did_change_configuration(lsp.DidChangeConfigurationParams(None))
     assert (await session.told("loud/a.py"), len(await session.told("quiet/a.py"))) == ([], 1)
 
@@ -107,6 +109,40 @@ async def test_a_cancelled_trace_ends_with_the_processes_it_started(two_folders:
             break
         await asyncio.sleep(0.05)
     assert (reports[0].kind, reports[0].cancellable, reports[-1].kind) == ("begin", True, "end")
+
+
+@pytest.mark.slow
+def test_a_server_told_to_exit_leaves_no_process(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    (tmp_path / "models.py").write_text(HANGS + MODEL)
+    settings = {"python": sys.executable}
+    questions: list[dict[str, Any]] = [
+        {"id": 1, "method": "initialize", "params": {"capabilities": {}, "initializationOptions": settings}},
+        {"method": "initialized", "params": {}},
+        {"id": 2, "method": "workspace/executeCommand", "params": {"command": "freezelint.trace"}},
+        {"id": 3, "method": "shutdown"},
+        {"method": "exit"},
+    ]
+    questions[2]["params"]["arguments"] = [(tmp_path / "models.py").as_uri()]
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as server:
+        assert server.stdin is not None
+        for question in questions:
+            if question["method"] == "shutdown":
+                wait_until(lambda: list(tmp_path.glob("started.*")))
+            text = json.dumps({"jsonrpc": "2.0", **question})
+            server.stdin.write(f"Content-Length: {len(text)}\r\n\r\n{text}".encode())
+            server.stdin.flush()
+        assert server.wait(60) == 0
+    (started,) = tmp_path.glob("started.*")
+    wait_until(lambda: not running(int(started.suffix[1:])))
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    for _ in range(1200):
+        if holds():
+            return
+        time.sleep(0.05)
+    pytest.fail("waited for a minute")
 
 
 def running(process: int) -> bool:

@@ -11,4 +11,4 @@ def serve() -> None:
     try:
         server.start_io()
     finally:
-        server.editor.workers.close()
+        server.end()

@@ -16,6 +16,7 @@ from pygls.uris import from_fs_path, to_fs_path
 from freezelint import __version__, book
 from freezelint.editor import Editor, Positions, SettingsError, notebook_text
 from freezelint.findings import Edit, Finding, Location, Severity
+from freezelint.warm import Errand
 
 PAUSE_S = 0.2  # after a keystroke, before the text is read
 SETTINGS_S = 2.0  # for the client to answer what its settings are
@@ -49,6 +50,7 @@ class FreezelintServer(LanguageServer):
         self.told_settings = ""
         self.reading = ThreadPoolExecutor(1, "read")
         self.settings_known = asyncio.Event()
+        self.errands: set[Errand] = set()  # traces and runs under way
 
     def positions(self, uri: str) -> Positions:
         encoding = self.workspace.position_encoding or "utf-16"
@@ -94,6 +96,12 @@ class FreezelintServer(LanguageServer):
         notebook = self.workspace.get_notebook_document(notebook_uri=uri)
         cells = [cell.document for cell in notebook.cells] if notebook else [uri]
         return [(cell, self.workspace.get_text_document(cell).version) for cell in cells]
+
+    def end(self) -> None:
+        """Leave no process behind."""
+        for errand in list(self.errands):
+            errand.cancel()
+        self.editor.workers.close()
 
     def show(self, kind: lsp.MessageType, text: str) -> None:
         self.window_show_message(lsp.ShowMessageParams(kind, text))

@@ -34,6 +34,7 @@ async def verify(ls: FreezelintServer, uri: str) -> str:
 
 async def _witness(ls: FreezelintServer, uri: str, *, verify: bool) -> str:
     errand = Errand(ls.editor.workers)
+    ls.errands.add(errand)
     _cancel_with(ls, errand)
     progress = await _Progress.start(ls, "freezelint: verifying" if verify else "freezelint: tracing", errand)
     loop = asyncio.get_running_loop()
@@ -50,6 +51,7 @@ async def _witness(ls: FreezelintServer, uri: str, *, verify: bool) -> str:
     except Cancelled:
         return "freezelint: cancelled"
     finally:
+        ls.errands.discard(errand)
         progress.end()
     ls.seen[uri] = [one for one in findings if one.evidence and ls.document_of(uri, one.location) in _shown(ls, uri)]
     if ls.pulls():
