@@ -203,6 +203,8 @@ def same(known: Finding, other: Finding) -> bool:
     """Whether two witnesses tell one mistake: the same rule on a shared line, or one cut from its two ends."""
     if {known.code, other.code} <= STARVATION:
         return _near(known, other) or _near(other, known)
+    if known.code == other.code == "FRZ313":  # told where its result is dropped, or where it is built
+        return _near(known, other) or _near(other, known)
     return known.code == other.code and known.location.touches(other.location)
 
 

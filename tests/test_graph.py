@@ -19,9 +19,11 @@ import awkward  # noqa: E402
 
 from freezelint.findings import Location  # noqa: E402
 from freezelint.gradient_map import Cause, Cut, GradientMap, Kind  # noqa: E402
+from freezelint.worker.building import Weightless  # noqa: E402
 from freezelint.worker.capture import Recording, named_tensors, record  # noqa: E402
 from freezelint.worker.cost import Costs  # noqa: E402
 from freezelint.worker.flow import Flow  # noqa: E402
+from freezelint.worker.guess import with_values  # noqa: E402
 from freezelint.worker.inputs import Inputs, parse  # noqa: E402
 from freezelint.worker.mapping import Mapper  # noqa: E402
 from freezelint.worker.protocol import UnsupportedError  # noqa: E402
@@ -226,3 +228,17 @@ def test_input_specs() -> None:
     assert parse("float16[1] requires_grad").requires_grad
     with pytest.raises(UnsupportedError, match="no input spec"):
         parse("float32(2,3)")
+
+
+def test_a_model_without_memory_gets_values_and_keeps_the_ones_it_has() -> None:
+    with Weightless():
+        model = nn.Sequential(nn.Embedding(600, 512), nn.Linear(512, 600, bias=False), nn.LayerNorm(600))
+        model[1].weight = model[0].weight
+    weight, scale = model[0].weight, model[2].weight
+    assert weight.device.type == "meta"
+    with_values(model.requires_grad_(False))
+    assert model[0].weight is model[1].weight is weight
+    assert weight.device.type == "cpu"
+    assert not weight.requires_grad
+    assert float(weight.std()) > 0
+    assert torch.equal(scale, torch.ones(600)), "built with values"

@@ -12,10 +12,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from freezelint.api import findings_of  # noqa: E402
-from freezelint.findings import Finding, Severity  # noqa: E402
+from freezelint.findings import Finding, Location, Related, Severity  # noqa: E402
 from freezelint.model_report import ModelReport, flop, size  # noqa: E402
 from freezelint.output.cost_table import render  # noqa: E402
-from freezelint.settle import in_graph  # noqa: E402
+from freezelint.settle import in_graph, same  # noqa: E402
 from freezelint.worker.trace import trace  # noqa: E402
 
 HEAD = """
@@ -232,6 +232,15 @@ def test_a_way_that_values_decided_against_is_no_mistake(tmp_path: Path) -> None
     (note,) = [note for note in report.notes if "values of the inputs decide" in note]
     assert re.search(r"net_\d+\.py:19: what is told holds", note)
     assert "starved, eval" in render(report)
+
+
+def test_a_dropped_result_is_told_once_by_source_and_trace() -> None:
+    used, built = Location("net.py", 14), Location("net.py", 9)
+    source = Finding("FRZ313", "its result is not used", used, Severity.ERROR, related=(Related(built, "built here"),))
+    trace = Finding("FRZ313", "2 parameters get no gradient", built, Severity.ERROR)
+    other = Finding("FRZ313", "2 parameters get no gradient", Location("net.py", 10), Severity.ERROR)
+    assert same(source, trace)
+    assert not same(source, other)
 
 
 def test_settings_name_inputs_and_loss(tmp_path: Path) -> None:

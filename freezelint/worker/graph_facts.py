@@ -83,7 +83,7 @@ def parameters_of(part: Any) -> list[Tensor]:
 
 def drifting(model: nn.Module, recording: Recording, log: SetupLog, places: dict[str, Line]) -> Iterator[Json]:
     """Norms whose weights are frozen while their statistics follow the data, now and after the next `train()`."""
-    if not model.training or recording.real:
+    if not model.training or recording.real or not recording.trainable:
         return
     recording.model.train()  # the copy: an override of `train()` may hold the norm in eval mode
     held_in_eval = {path for path, module in recording.model.named_modules() if not module.training}

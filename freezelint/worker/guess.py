@@ -77,12 +77,12 @@ def real_trial(model: nn.Module, inputs: Inputs) -> bool:
 
 
 def with_values(model: nn.Module) -> nn.Module:
-    """The model itself, with random values where it was built without memory."""
-    if any(p.device.type == "meta" for p in model.parameters()):
-        model.to_empty(device="cpu")
-        for parameter in model.parameters():
-            if parameter.is_floating_point():
-                nn.init.normal_(parameter.data, std=0.02)
+    """The model itself, with random weights where it was built without memory; what has values keeps them."""
+    for tensor in {id(t): t for t in (*model.parameters(), *model.buffers()) if t.device.type == "meta"}.values():
+        real = torch.zeros(tensor.shape, dtype=tensor.dtype)
+        if isinstance(tensor, nn.Parameter):
+            real = nn.Parameter(nn.init.normal_(real, std=0.02), requires_grad=tensor.requires_grad)
+        torch.utils.swap_tensors(tensor, real)  # type: ignore[no-untyped-call]  # identity is what others know it by
     return model
 
 

@@ -76,9 +76,10 @@ def _patched(model: nn.Module, names: list[str]) -> Iterator[Inputs]:
     merge = setting(model, "spatial_merge_size", default=2)
     side = 2 * (merge if isinstance(merge, int) else merge[-1])
     rows = side * side
+    widths = [(rows, width) for width in _first_width(model)]
     for shape in (
-        (rows, channels * time * patch * patch), (rows, channels * patch * patch), (rows, channels, patch, patch),
-        (rows, channels, time, patch, patch), (1, rows, channels * patch * patch),
+        *widths, (rows, channels * time * patch * patch), (rows, channels * patch * patch),
+        (rows, channels, patch, patch), (rows, channels, time, patch, patch), (1, rows, channels * patch * patch),
     ):  # fmt: skip
         made: dict[str, Tensor] = {}
         for name in names:
