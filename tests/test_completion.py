@@ -31,7 +31,8 @@ until_seen() {
   done
   print -r -- "$seen"
 }
-zpty -w shell 'autoload -Uz compinit && compinit -u -D; eval "$(_FREEZELINT_COMPLETE=source_zsh freezelint)"; print READ""Y'
+zpty -w shell 'autoload -Uz compinit && compinit -u -D'
+zpty -w shell 'eval "$(_FREEZELINT_COMPLETE=source_zsh freezelint)"; print READ""Y'
 until_seen READY >/dev/null
 zpty -w -n shell "freezelint $1"$'\\t\\t'
 until_seen --output-format
