@@ -78,6 +78,9 @@ def verify_targets(
             contract = (tuple(target.get("frozen", ())), tuple(target.get("trainable", ())))
             known = replace(facts, name=target["name"], contract=contract)
             result.facts.append(replace(known, dgrad_threshold=settings.dgrad_threshold))
+            if facts.error is not None:
+                at = Location(target.get("path", str(project_root)), target.get("line", 1))
+                result.notes.append(note(_raised(target["name"], facts), at))
     return result
 
 
@@ -140,12 +143,17 @@ def _ending(script: str, facts: Facts) -> list[Finding]:
         return [note(text, Location(script, 1))]
     if facts.error is not None:
         at = Location(*facts.error["place"]) if facts.error.get("place") else Location(script, 1)
-        how = "was interrupted" if facts.error["type"] == "KeyboardInterrupt" else f"raised {facts.error['type']}"
-        text = f"`{script}` {how} after {facts.steps} steps: {_line(facts.error['text'])}"
-        return [note(text.removesuffix(": "), at)]
+        return [note(_raised(script, facts), at)]
     if not facts.steps:
         return [note(f"`{script}` made no optimizer step: nothing could be seen of its training", Location(script, 1))]
     return []
+
+
+def _raised(name: str, facts: Facts) -> str:
+    assert facts.error is not None
+    how = "was interrupted" if facts.error["type"] == "KeyboardInterrupt" else f"raised {facts.error['type']}"
+    text = f"`{name}` {how} after {facts.steps} step{'s' * (facts.steps != 1)}: {_line(facts.error['text'])}"
+    return text.removesuffix(": ")
 
 
 def _line(text: str) -> str:

@@ -171,7 +171,7 @@ def test_an_interrupt_stops_the_script_and_what_was_learnt_is_told(tmp_path: Pat
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
     assert "slow.py:25:1: FRZ101" in out
-    assert "`slow.py` was interrupted after 1 steps" in out
+    assert "`slow.py` was interrupted after 1 step" in out
 
 
 def test_two_processes_of_torchrun_make_one_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Every block of every page that names the run as a witness, through the command itself: `freezelint run BLOCK.py`.
+"""Every block of every page that names the run as a witness, and whole programs, through `freezelint run` itself.
 
 And right programs of many kinds under the monitor alone: what the run would say on its own.
 """
@@ -26,6 +26,7 @@ BLOCKS = {
     if page.about_a_mistake and "run" in page.witnesses
     for number, block in enumerate([*page.of("bad"), *page.of("good")])
 }
+BLOCKS |= {f"{block.role}-{block.name}": block for block in read_blocks(Path(__file__).parent / "runs" / "programs.md")}
 SILENCES = {
     block.name: block
     for path in sorted((Path(__file__).parent / "silences").glob("*.md"))

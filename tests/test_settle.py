@@ -30,6 +30,10 @@ class Net(nn.Module):
     def forward(self, x):
         return self.body(self.encoder(x))
 """
+# the second pass meets the graph of the first, freed by then
+SCALED = MODEL.replace("self.body.requires_grad = False", "self.scale = nn.Parameter(torch.ones(4)).exp()").replace(
+    "self.encoder(x))", "self.encoder(x)) * self.scale"
+)
 SCRIPT = """import torch
 from models import Net
 
@@ -141,14 +145,20 @@ def test_trace_and_verify_confirm(folder: Path) -> None:
     pytest.importorskip("torch")
     write(
         folder,
-        {"models.py": MODEL, "raises.py": "import torch\nfrom torch import nn\n\nraise OSError('no disk')\n" + MODEL},
+        {
+            "models.py": MODEL,
+            "raises.py": "import torch\nfrom torch import nn\n\nraise OSError('no disk')\n" + MODEL,
+            "scaled.py": SCALED,
+        },
     )
     result = freezelint("--trace", "--verify", "--python", sys.executable)
     assert "models.py:10:9: FRZ101 [*] `self.body.requires_grad = False`" in result.out
     assert "    verify: confirmed on " in result.out
     assert "raises.py:4:1: FRZ003 `raises:Net` was not traced: OSError: no disk" in result.out
     assert "models:Net: " in result.out
-    assert "1 model traced" in result.out
+    assert "2 models traced" in result.out
+    assert "scaled.py:5:1: FRZ004 `scaled:Net` raised RuntimeError after 1 step" in result.out
+    assert "verify: confirmed on cpu, the tensor in the place of the parameter has a graph" in result.out
     assert "Traceback" not in result.out + result.err
 
 

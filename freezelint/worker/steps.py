@@ -48,8 +48,8 @@ def steps(args: Json) -> Json:
             monitor.flow.quiet -= 1
             training = Training(built, inputs, args.get("device", "auto"))
             with monitor.flow:
-                training.run(monitor, args.get("steps", 2))
-            facts = digest(monitor, lambda: training.measure(monitor.trials.waiting()))
+                error = training.run(monitor, args.get("steps", 2))
+            facts = digest(monitor, lambda: None if error else training.measure(monitor.trials.waiting()))
             names = {id(parameter): name for name, parameter in built.model.named_parameters()}
             rows = zip(named_leaves(monitor), facts["parameters"])
             for leaf, row in rows:  # as the settings' patterns name them: from the model on, without its variable
@@ -59,8 +59,8 @@ def steps(args: Json) -> Json:
             patches.undo()
     facts.update(
         script=target_name(target),
-        stopped="steps",
-        error=None,
+        stopped="exception" if error else "steps",
+        error=error,
         seconds=time.monotonic() - started,
         inputs_from=inputs.how,
     )
@@ -77,13 +77,21 @@ class Training:
         self.inputs = moved(inputs.args, self.device), moved(inputs.kwargs, self.device)
         self.optimizer = built.optimizer
 
-    def run(self, monitor: Monitor, count: int) -> None:
+    def run(self, monitor: Monitor, count: int) -> Json | None:
+        """What ended the steps before their number, after a first one that was seen."""
         self.optimizer = self.optimizer or own_optimizer(self.built.model)
         for number in range(count):
-            if not self.step():
+            try:
+                trained = self.step()
+            except RuntimeError as error:
+                if not monitor.steps:
+                    raise
+                return {"type": type(error).__name__, "text": str(error)[:2000], "place": None}
+            if not trained:
                 raise UnsupportedError("the loss has no graph: nothing of the model trains")
             if number == 0 and count > 1:  # what is wasted on an input is measured at the passes that follow
                 monitor.safely(propose, monitor, {"wasted_input"})
+        return None
 
     def step(self, count: Count | None = None) -> bool:
         """Whether there was anything to step."""
