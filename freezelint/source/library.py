@@ -23,11 +23,12 @@ SPATIAL_NORM_WITHOUT_STATISTICS = ("InstanceNorm", "LayerNorm", "GroupNorm", "RM
 # Factories: a dotted name that ends like this gives a module.
 FACTORY = re.compile(
     r"^(torchvision\.models\.(?!.*(transform|weight|Weight))[\w.*]+|torch\.hub\.load|timm\.(models\.)?create_model"
-    r"|transformers\.(\w+\.)*\w*(Model|For\w+|LMHeadModel|PreTrainedModel)(\.from_pretrained|\.from_config|\._from_config)?"
+    r"|transformers\.(\w+\.)*\w*(Model|ModelWith\w+|For\w+|PreTrainedModel)(\.from_pretrained|\.from_config|\._from_config)?"
     r"|transformers\.AutoModel\w*\.from_(pretrained|config)"
     r"|(open_)?clip\.(load|create_model\w*)|open_clip\.create_model\w*|lpips\.LPIPS"
     r"|segmentation_models_pytorch\.\w+|smp\.\w+|sentence_transformers\.SentenceTransformer|peft\.get_peft_model"
-    r"|diffusers\.\w+(Model|Pipeline)\w*(\.from_pretrained)?|efficientnet_pytorch\.EfficientNet\.from_\w+"
+    r"|diffusers\.\w*(Model|Pipeline|Autoencoder|Adapter)\w*(\.from_pretrained)?"
+    r"|efficientnet_pytorch\.EfficientNet\.from_\w+|facenet_pytorch\.InceptionResnetV1|whisper\.load_model"
     r"|pretrainedmodels\.[\w.]+|torchaudio\.(pipelines|models)\.[\w.]+)$"
 )
 NOT_A_FACTORY = re.compile(r"(Config|Tokenizer|Processor|FeatureExtractor|Weights|Scheduler|list_models|get_weight)")

@@ -139,7 +139,9 @@ def factory(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Valu
     )
     if name.startswith("segmentation_models_pytorch.") and kwargs.get("encoder_weights") != Const(None):
         module.pretrained = True  # ImageNet weights are the default
-    if name.startswith(("torch.hub", "clip.", "open_clip.", "lpips.", "torchaudio.pipelines", "sentence_transformers")):
+    if name.startswith(
+        ("torch.hub", "clip.", "open_clip.", "lpips.", "torchaudio.pipelines", "sentence_transformers", "whisper.")
+    ):
         module.pretrained = True
     if args and any(v == Const(True) or (isinstance(v, Option) and v.default is True) for v in args):
         module.pretrained = True
