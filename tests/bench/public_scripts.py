@@ -9,8 +9,8 @@ is replaced by a stand-in of a few lines where it cannot be imported, for its da
 A mistake is one line of ours, put after (or in place of) a line of theirs. "found" wants its rule confirmed by the run
 at that line; "silent" wants no finding of error or warning in the script without it, except those named as its own.
 
-With Python 3.11, torch 2.13 (CPU), transformers 5.23, peft 0.21, lightning 2.6, accelerate 1.15 and timm 1.0 all 13 were
-found and confirmed, and all 13 silent without the mistake; two of the scripts break rules of their own (`own` below).
+With Python 3.11, torch 2.13 (CPU), transformers 5.23, peft 0.21, lightning 2.6, accelerate 1.15 and timm 1.0 all 13
+were found and confirmed, and all 13 silent without the mistake; two of them break rules of their own (`own` below).
 """
 
 from __future__ import annotations
