@@ -222,9 +222,14 @@ def wanted_names(course: Course) -> set[str]:
                 found |= roots(part) & bound
             elif isinstance(part, ast.Call) and last_name(part.func).endswith("Trainer"):
                 found |= {name for k in part.keywords if k.arg == "model" for name in roots(k.value)} & bound
-    if not found and course.training is not None:
-        found = names_read(course.training) & bound
-    return found
+    if course.training is None:
+        return found
+    for part in ast.walk(course.training):
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
+            found |= {part.func.id} & bound  # model(x)
+        elif isinstance(part, ast.Attribute) and part.attr in ("train", "eval") and isinstance(part.value, ast.Name):
+            found |= {part.value.id} & bound
+    return found or names_read(course.training) & bound
 
 
 def last_name(node: ast.expr) -> str:
@@ -312,7 +317,8 @@ def executed(course: Course, names: set[str]) -> dict[str, Any]:
 
 def taken(path: str, space: dict[str, Any], names: set[str]) -> Built:
     """The model among what was built: the largest of the wanted ones that no other holds."""
-    models = {name: space[name] for name in sorted(names) if isinstance(space.get(name), nn.Module)}
+    found = {id(value): name for name, value in reversed(space.items()) if name in names}  # by its first name
+    models = {name: space[name] for name in reversed(found.values()) if isinstance(space[name], nn.Module)}
     inner = {id(part) for model in models.values() for part in model.modules() if part is not model}
     tops = {name: model for name, model in models.items() if id(model) not in inner}
     if not tops:
