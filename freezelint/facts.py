@@ -71,6 +71,18 @@ class Parameter:
     loaded: bool = False  # given weights after it was made
 
 
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module over the run: in which modes its forward was called, first at `place`."""
+
+    name: str
+    type: str
+    calls: int
+    calls_in_train_mode: int
+    calls_without_grad: int
+    place: Location | None = None
+
+
 @dataclass(frozen=True)
 class Facts:
     """Everything one run left behind."""
@@ -85,6 +97,7 @@ class Facts:
     map: GradientMap
     facts: tuple[Fact, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    modules: tuple[Module, ...] = ()
     seen: dict[tuple[str, int | None], frozenset[int]] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     troubles: tuple[str, ...] = ()  # errors of the monitor's own: what they hid was not seen
@@ -115,6 +128,10 @@ class Facts:
             parameters=tuple(
                 Parameter(**{**item, "place": Location(*item["place"]) if item["place"] else None})
                 for item in data.get("parameters", ())
+            ),
+            modules=tuple(
+                Module(**{**item, "place": Location(*item["place"]) if item["place"] else None})
+                for item in data.get("modules", ())
             ),
             seen={(path, cell): frozenset(lines) for path, cell, lines in data["seen"]},
             error=data.get("error"),

@@ -152,6 +152,11 @@ def test_what_the_script_did_is_told_with_its_lines(ended: dict[str, Ended]) -> 
     assert facts["troubles"] == []
     assert (facts["steps"], facts["backwards"], facts["stopped"]) == (6, 6, "end")
     assert places(ended["everything"]) == {("FRZ101", 17)}
+    modules = {one.name: one for one in Facts.from_json(facts).modules}
+    assert (modules["teacher"].calls_in_train_mode, modules["teacher"].calls_without_grad) == (0, 6)
+    assert (modules["net.head"].calls_in_train_mode, modules["net.head"].calls_without_grad) == (6, 0)
+    assert modules["teacher"].place is not None
+    assert modules["teacher"].place.line == 31
     assert all(finding.evidence[0].witness == "run" for finding in findings(ended["everything"]))
 
 

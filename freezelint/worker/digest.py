@@ -36,6 +36,7 @@ def digest(monitor: Monitor, measure: Callable[[], None] = lambda: None) -> dict
         "map": monitor.safely(MapBuilder(monitor).build) or {"witness": "run", "notes": [], "nodes": [], "edges": []},
         "facts": facts,
         "parameters": monitor.safely(parameters, monitor) or [],
+        "modules": monitor.safely(modules, monitor) or [],
         "troubles": [f"{error} ({at.filename}:{at.lineno})" for error, at in monitor.flow.troubles.items()],
         "seen": [[path, cell, sorted(lines)] for (path, cell), lines in monitor.places.seen.items()],
     }
@@ -91,6 +92,22 @@ def parameters(monitor: Monitor) -> list[dict[str, Any]]:
             "loaded": not leaf.writes or any(write.value == "load" for write in leaf.writes),
         }
         for leaf in named_leaves(monitor)
+    ]
+
+
+def modules(monitor: Monitor) -> list[dict[str, Any]]:
+    """Every named module that was called, and in which modes."""
+    return [
+        {
+            "name": entry.name,
+            "type": entry.type,
+            "calls": entry.calls,
+            "calls_in_train_mode": entry.calls_training,
+            "calls_without_grad": entry.calls_without_grad,
+            "place": list(entry.called_at) if entry.called_at else None,
+        }
+        for entry in monitor.ledger.modules.values()
+        if entry.name and entry.calls
     ]
 
 

@@ -87,6 +87,7 @@ class Mod:
         self.children: dict[str, Flag] = {}  # name -> where it was registered
         self.calls = 0
         self.calls_training = 0
+        self.calls_without_grad = 0
         self.called_at: Place | None = None
         self.fed: list[Any] = []  # values with a graph that its first calls were given
         self.frozen_drift = 0  # forwards in train mode that moved running statistics while the weights were frozen

@@ -290,6 +290,7 @@ class Monitor(Scopes, Passes):
             self.rooted(module, entry)
             self.flow.site = self.places.here()
         entry.calls_training += training
+        entry.calls_without_grad += not torch.is_grad_enabled()
         if training and isinstance(module, NORMS) and module.track_running_stats:
             self.norm_started(module, entry)
         self.stack.append(entry)
