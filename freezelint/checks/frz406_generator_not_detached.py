@@ -29,7 +29,7 @@ RULE = Rule(
 
 @RULE.on(Backward)
 def through_the_other_network(event: Backward, story: Story) -> Iterator[Finding]:
-    if event.node is None or event.via == "autograd.grad" or "inputs=" in event.spot.text or not settled(story):
+    if event.node is None or event.via == "autograd.grad" or "inputs=" in event.spot.text or not settled(story, event):
         return
     reached = {id(param): param for node, param in story.of_node.items() if node in event.reached}
     touched = [one for one in story.optimizers if any(id(p) in reached and story.flag_at(p, event) for p in one.params)]
@@ -40,9 +40,10 @@ def through_the_other_network(event: Backward, story: Story) -> Iterator[Finding
             yield from told(story, event, other, stepped, outcome)
 
 
-def settled(story: Story) -> bool:
-    """Whether everything that could use these gradients is in sight."""
-    toggled = any("toggle" in event.name and "optimizer" in event.name for event in story.of(Called))
+def settled(story: Story, event: Backward) -> bool:
+    """Whether everything that could use these gradients is in sight, and no optimizer is toggled at the time."""
+    toggles = [c.name for c in story.of(Called) if "toggle" in c.name and "optimizer" in c.name and c.seq < event.seq]
+    toggled = bool(toggles) and not toggles[-1].startswith("untoggle")
     known = all(one.known for one in story.optimizers) and len(story.optimizers) > 1
     return known and not toggled and not story.incomplete and not any(e.node is None for e in story.of(GradRead))
 

@@ -57,6 +57,7 @@ def make_list(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> 
 
 def make_dict(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     new = Dict(dict(kwargs), spot=reader.spot(node))
+    new.rest = new.items.pop("**", None)
     if args and isinstance(args[0], Dict):
         new.items.update(args[0].items)
         new.rest = args[0].rest

@@ -39,6 +39,7 @@ from freezelint.source.values import (
     Method,
     Object,
     Optimizer,
+    Option,
     Param,
     ParamIter,
     Partial,
@@ -81,6 +82,9 @@ def arguments(reader: Reader, node: cst.Call) -> tuple[list[Value], dict[str, Va
         elif arg.star == "**":
             if isinstance(value, Dict):
                 kwargs.update({str(key): item for key, item in value.items.items()})
+            rest = value.rest if isinstance(value, Dict) else value
+            if rest is not None:
+                kwargs["**"] = rest if isinstance(rest, Data) else Option()
         elif arg.keyword is not None:
             kwargs[arg.keyword.value] = value
         else:
@@ -242,6 +246,7 @@ def decorator_modes(reader: Reader, func: Func) -> list[Mode]:
 def bind_parameters(reader: Reader, frame: Frame, func: Func, args: list[Value], kwargs: dict[str, Value]) -> None:
     node = func.info.node
     left = dict(kwargs)
+    more = left.pop("**", None)
     names = [*node.params.posonly_params, *node.params.params]
     for parameter in names:
         name = parameter.name.value
@@ -249,26 +254,30 @@ def bind_parameters(reader: Reader, frame: Frame, func: Func, args: list[Value],
             frame.env[name] = args.pop(0)
             left.pop(name, None)
         else:
-            frame.env[name] = left.pop(name) if name in left else default(reader, func, parameter)
+            frame.env[name] = left.pop(name) if name in left else default(reader, func, parameter, more)
     if isinstance(node.params.star_arg, cst.Param):
         frame.env[node.params.star_arg.name.value] = Seq(args, kind="tuple")
     for parameter in node.params.kwonly_params:
         name = parameter.name.value
-        frame.env[name] = left.pop(name) if name in left else default(reader, func, parameter)
+        frame.env[name] = left.pop(name) if name in left else default(reader, func, parameter, more)
     if node.params.star_kwarg is not None:
-        frame.env[node.params.star_kwarg.name.value] = Dict(dict(left))
+        frame.env[node.params.star_kwarg.name.value] = Dict(dict(left), more)
 
 
-def default(reader: Reader, func: Func, parameter: cst.Param) -> Value:
+def default(reader: Reader, func: Func, parameter: cst.Param, more: Value | None) -> Value:
+    """What a parameter nobody gave holds; `more`: a batch or settings of unknown keys that may give it (`**batch`)."""
     if parameter.name.value in func.defaults:
         return func.defaults[parameter.name.value]
     if parameter.default is None:
-        return UNKNOWN
+        return more if isinstance(more, Data) else UNKNOWN
     reader.frames.append(Frame(func.info.file))
     try:
-        return expressions.evaluate(reader, parameter.default)
+        found = expressions.evaluate(reader, parameter.default)
     finally:
         reader.frames.pop()
+    if more is not None and found == NONE:
+        return more if isinstance(more, Data) else UNKNOWN
+    return found
 
 
 def with_generator(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import libcst as cst
@@ -29,6 +30,10 @@ from freezelint.source.values import (
 
 # Words of a body over submodules that may change what trains.
 TELLING = ("grad", "eval(", "train(", "freez", "append", "setattr", "yield", "self.", "load", "Parameter", "return m")
+# Methods of models of libraries that run them as a call does.
+FORWARDS = re.compile(
+    r"(forward_\w+|encode_(image|text|audio)|extract_features|get_(image|text|audio)_features|get_intermediate_layers)$"
+)
 Args = list[Value]
 Kwargs = dict[str, Value]
 
@@ -252,6 +257,10 @@ def other(reader: Reader, owner: Instance, name: str, args: Args, kwargs: Kwargs
         return owner.attrs.get(part) or modules.opaque_child(reader, owner, part, node) or UNKNOWN
     if name.startswith(("freeze", "unfreeze")):
         modules.set_flag(reader, owner, parameters_of(owner), None, name, node)
+    if owner.opaque and owner.cls is None and FORWARDS.match(name):
+        from freezelint.source.construct import call_instance
+
+        return call_instance(reader, owner, args, kwargs, node)
     held = parameters_of(owner) if owner.is_module and owner.opaque else []
     result = unknown_call(reader, [*args, *held], kwargs, node)
     reader.emit(Called, node, name, owner, args, kwargs, result)
