@@ -101,6 +101,14 @@ def test_write_keeps_the_text_of_an_unchanged_notebook() -> None:
     assert put_back(TEXT, read(TEXT).original) == TEXT
 
 
+def test_a_line_of_the_user_that_looks_like_our_mark_stays(folder: Path) -> None:
+    text = notebook(cell("import torch\n# %% cell 2\n# %% cell 3  \nnet = torch.nn.Linear(1, 1)"), cell("x = 1"))
+    text = notebook(*json.loads(text)["cells"], cell("net.requires_grad = False\n# %% cell 1\ny = 2"))
+    write(folder, {"n.ipynb": text})
+    assert freezelint("--fix").code == 0
+    assert (folder / "n.ipynb").read_text() == text.replace("requires_grad = False", "requires_grad_(False)")
+
+
 def test_source_kept_as_one_string_stays_one() -> None:
     text = json.dumps(
         {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{**cell(""), "source": "a = 1\nb = 2"}]}

@@ -20,6 +20,7 @@ _LINE_MAGIC = re.compile(r"^(\s*)(?:[%!?]|[\w.]+\?{1,2}\s*$)")
 _TIMED = re.compile(r"^\s*(%(?:time|timeit|prun|memit)\s)(?=\s*[^\s-])")  # the magic runs the rest of its line
 _ASSIGNED = re.compile(r"^(\s*[\w.,\s\[\]'\"]+=\s*)[%!].*$")
 _MARK = "# %% cell {}"
+_MARKED = re.compile(r"^# %% cell \d+ *$")  # a line of the user's own like this gets one more space among the marks
 
 
 class NotANotebook(Exception):
@@ -69,7 +70,7 @@ def read(text: str) -> Notebook:
         original.append(_MARK.format(index))
         lines = source.split("\n")
         blanked.extend(_blank(lines))
-        original.extend(lines)
+        original.extend(_MARKED.sub(r"\g<0> ", line) for line in lines)
         places.extend((index, line) for line in range(1, len(lines) + 1))
     if not places:
         return Notebook("", "", ((1, 1),))
@@ -84,7 +85,7 @@ def write(text: str, edited: str) -> str:
         if match := re.fullmatch(_MARK.format(r"(\d+)"), line):
             current = new.setdefault(int(match.group(1)), [])
         else:
-            current.append(line)
+            current.append(line[:-1] if _MARKED.match(line) else line)
     old = dict(_code_cells(text))
     for index, (start, end) in sorted(_source_spans(text).items(), reverse=True):
         source = "\n".join(new.get(index, []))
