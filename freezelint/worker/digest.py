@@ -22,7 +22,7 @@ from .trials import KINDS
 
 def digest(monitor: Monitor, measure: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """`measure` is called when all is known, to make the trials that are still open."""
-    monitor.survey()
+    monitor.survey(always=True)
     ledger = monitor.ledger
     facts = told(monitor)
     monitor.safely(monitor.trials.propose, facts)

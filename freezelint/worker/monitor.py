@@ -72,9 +72,9 @@ class Monitor(Scopes, Passes):
         for name in KIND.fills | {"constant_", "ones_", "zeros_", "eye_", "dirac_", "copy_", "zero_", "set_", "fill_"}:
             listeners[name] = self.written
 
-    def survey(self) -> None:
-        """Names and owners, taken for the first few steps: later ones find the same."""
-        if self.steps < 8 or self.steps % 16 == 0:
+    def survey(self, *, always: bool = False) -> None:
+        """Names and owners, taken ever more seldom: later steps mostly find the same."""
+        if always or self.steps & (self.steps - 1) == 0 or self.steps % 16 == 0:
             from .survey import survey
 
             self.safely(survey, self)
