@@ -17,8 +17,8 @@ from freezelint.findings import Edit, Finding, Fix, Location, Safety, Severity
 from freezelint.fixes import Lines
 
 _CODES = r"[A-Z]+[0-9]+(?:[\s,]+[A-Z]+[0-9]+)*"
-_NOQA = re.compile(rf"#\s*noqa(?P<colon>:\s?(?P<codes>{_CODES}))?", re.IGNORECASE)
-_OURS = re.compile(r"#\s*freezelint:\s*(?P<file>ignore-file|ignore)(?:\[(?P<codes>[^\]]*)\])?")
+_NOQA = re.compile(rf"#\s*noqa(?:\s*:\s*(?P<codes>{_CODES})(?=[\s,#]|$)|(?=\s*(?:#|$)|\s+[^\s:]))", re.IGNORECASE)
+_OURS = re.compile(r"#\s*freezelint:\s*(?P<file>ignore-file|ignore)(?:\[(?P<codes>[^\]]*\w[^\]]*)\]|(?![\w\[-]))")
 _CODE = re.compile(r"[A-Za-z]+[0-9]*")
 
 
@@ -66,12 +66,7 @@ def read(path: str, text: str) -> Iterator[Suppression]:
         if match is None:
             continue
         at = Location(path, line, column + match.start(), line, column + match.end())
-        codes = tuple(_CODE.findall(match.group("codes") or ""))
-        if noqa and not ours:
-            if codes:
-                codes = tuple(code.upper() for code in codes)
-            elif comment.string[noqa.end() :].lstrip().startswith(":"):  # a colon but no code: not for us
-                continue
+        codes = tuple(code.upper() for code in _CODE.findall(match.group("codes") or ""))
         whole_file = ours is not None and ours.group("file") == "ignore-file"
         yield Suppression(at, None if whole_file else range(first, last + 1), codes, ours is not None)
 

@@ -32,10 +32,15 @@ def codes(folder: Path, comment: str, *options: str, head: str = "") -> list[str
         "  # noqa: E501, FRZ101",
         "  # noqa: E501 FRZ101",
         "  # noqa: FRZ1",
+        "  # noqa : FRZ101",
+        "  # noqa:  FRZ101",
+        "  # noqa: FRZ101, because",
+        "  # noqa # why",
         "  # why  # noqa: FRZ101",
         "  # freezelint: ignore",
         "  # freezelint: ignore[FRZ101]",
         "  # freezelint: ignore[FRZ101] on purpose",
+        "  # freezelint: ignore[frz101]",
         "  # type: ignore  # freezelint: ignore[FRZ102, FRZ101]",
     ],
 )
@@ -43,7 +48,24 @@ def test_silenced(folder: Path, comment: str) -> None:
     assert "FRZ101" not in codes(folder, comment)
 
 
-@pytest.mark.parametrize("comment", ["", "  # noqa: E501", "  # freezelint: ignore[FRZ2]", "  # noqa: see below"])
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "",
+        "  # noqa: E501",
+        "  # noqa: see below",
+        "  # noqa : see below",
+        "  # noqa:",
+        "  # noqa: FRZ101-more",
+        "  # noqa[FRZ102]",
+        "  # noqalot",
+        "  # freezelint: ignore[FRZ2]",
+        "  # freezelint: ignore[FRZ101",
+        "  # freezelint: ignore-file[FRZ1",
+        "  # freezelint: ignore[]",
+        "  # freezelint: ignored",
+    ],
+)
 def test_not_silenced(folder: Path, comment: str) -> None:
     assert "FRZ101" in codes(folder, comment, "--ignore", "FRZ001")
 
