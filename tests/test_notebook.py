@@ -109,6 +109,28 @@ def test_a_line_of_the_user_that_looks_like_our_mark_stays(folder: Path) -> None
     assert (folder / "n.ipynb").read_text() == text.replace("requires_grad = False", "requires_grad_(False)")
 
 
+def test_lines_end_at_line_feeds_alone(folder: Path) -> None:
+    text = notebook(cell("import torch\nnet = torch.nn.Linear(1, 1)\nnet.requires_grad = False"))
+    text = text.replace("import torch", "x = 'a\u2028b'; import torch")
+    write(folder, {"n.ipynb": text})
+    assert freezelint("--fix").code == 0
+    assert (folder / "n.ipynb").read_text() == text.replace("requires_grad = False", "requires_grad_(False)")
+
+
+def test_notebook_of_an_older_format_is_said(folder: Path) -> None:
+    old = {
+        "cell_type": "code",
+        "input": "import torch\ntorch.nn.Linear(1, 1).requires_grad = False",
+        "language": "python",
+        "metadata": {},
+        "outputs": [],
+    }
+    text = json.dumps({"worksheets": [{"cells": [old]}], "metadata": {}, "nbformat": 3, "nbformat_minor": 0})
+    write(folder, {"n.ipynb": text})
+    assert "FRZ002 not checked: not a notebook of format 4" in freezelint("--fix").out
+    assert (folder / "n.ipynb").read_text() == text
+
+
 def test_source_kept_as_one_string_stays_one() -> None:
     text = json.dumps(
         {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{**cell(""), "source": "a = 1\nb = 2"}]}

@@ -103,9 +103,11 @@ def _code_cells(text: str) -> list[tuple[int, str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
+            notebook = nbformat.reads(text, as_version=nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
     except Exception as error:  # the reader raises what its JSON and schema layers raise
         raise NotANotebook(f"not a notebook: {str(error).splitlines()[0]}") from None
+    if notebook.get("nbformat") != 4:  # its cells lie elsewhere: what is edited could not be put back
+        raise NotANotebook("not a notebook of format 4; `jupyter nbconvert --to notebook --inplace` makes it one")
     language = notebook.metadata.get("language_info", {}).get("name", "python")
     if language != "python":
         raise NotANotebook(f"not a Python notebook: `{language}`")
@@ -153,7 +155,7 @@ def _dump(source: str, old: str) -> str:
     """`source` as JSON in the way `old` was written: one string, or a list of lines with its indentation."""
     if not old.startswith("["):
         return json.dumps(source, ensure_ascii="\\u" in old)
-    lines = source.splitlines(keepends=True)
+    lines = re.findall(r"[^\n]*\n|[^\n]+", source)
     if not lines:
         return "[]"
     indent = re.match(r"\[(\s*)", old)
