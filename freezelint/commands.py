@@ -54,11 +54,13 @@ def check(options: Options) -> int:
     paths = options["paths"] or ["."]
     resolver = resolve(options)
     if options.get("show_settings"):
-        print(to_json(resolver.settings))
+        print(to_json(resolver.settings_for(paths[0])))
         return 0
     if options.get("watch"):
         from freezelint.watch import watch
 
+        if "-" in paths:
+            raise SettingsError("--watch: standard input does not change")
         return watch(lambda: _check_once(options, resolver, paths), paths, resolver)
     return _check_once(options, resolver, paths)
 
@@ -68,6 +70,8 @@ def _check_once(options: Options, resolver: Resolver, paths: list[str]) -> int:
     from freezelint.source.discover import Missing
 
     from_stdin = "-" in paths
+    if from_stdin and options.get("add_noqa"):
+        raise SettingsError("--add-noqa: standard input has no file to write in")
     name = options.get("stdin_filename") or "-"
     try:
         stdin = sys.stdin.buffer.read() if from_stdin else None
@@ -304,7 +308,7 @@ def _pairs(texts: list[str]) -> dict[str, tuple[str, ...]]:
 def _wants_colour(stream: Any) -> bool:
     if os.environ.get("NO_COLOR"):
         return False
-    if os.environ.get("FORCE_COLOR", "0") != "0" or os.environ.get("CLICOLOR_FORCE", "0") != "0":
+    if any(os.environ.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
         return True
     return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
 

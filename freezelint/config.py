@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,11 @@ class Resolver:
         if folder not in self._known:
             self._known[folder] = self._read(folder)
         return self._known[folder]
+
+    def settings_for(self, path: str) -> Settings:
+        """The settings for a file or folder on the command line."""
+        full = Path(path).absolute()
+        return self.settings if path == "-" else self.of(full if full.is_dir() else full.parent)
 
     def _read(self, folder: Path) -> Settings:
         file = None if self.isolated else self.file
@@ -118,9 +124,19 @@ def _own(folder: Path) -> Path | None:
     """The settings file that lies in `folder` itself; a pyproject.toml counts only with our table in it."""
     for name in CONFIG_NAMES:
         file = folder / name
-        if os.path.isfile(file) and (name != "pyproject.toml" or "tool.freezelint" in _text(file)):
+        if os.path.isfile(file) and (name != "pyproject.toml" or _holds_our_table(file)):
             return file
     return None
+
+
+def _holds_our_table(pyproject: Path) -> bool:
+    text = _text(pyproject)
+    if re.search(r"^\s*\[+\s*tool\.freezelint\b", text, re.MULTILINE):
+        return True
+    if "freezelint" not in text:
+        return False
+    tool = parse(text, _shown(pyproject)).get("tool", {})
+    return isinstance(tool, dict) and "freezelint" in tool
 
 
 def _text(file: Path) -> str:

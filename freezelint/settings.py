@@ -132,11 +132,12 @@ def _matches(code: str, prefix: str) -> bool:
 class Where:
     """Names the line of a key in a settings file."""
 
-    def __init__(self, path: str, text: str = "", table: str = "") -> None:
+    def __init__(self, path: str, text: str = "", table: str = "", near: int = 0) -> None:
         self.path, self.text, self.table = path, text, table
+        self.near = near  # the line told where the key has none of its own: in an inline table
 
     def __call__(self, key: str, table: str | None = None, nth: int = 0) -> str:
-        line = _line_of(self.text, key, self.table if table is None else table, nth)
+        line = _line_of(self.text, key, self.table if table is None else table, nth) or self.near
         return f"{self.path}:{line}" if line else self.path
 
 
@@ -170,7 +171,8 @@ def types_of(cls: type) -> dict[str, Any]:
 def _nearest(key: str, names: typing.Iterable[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(key.replace("_", "-"), [name.replace("_", "-") for name in names], 1)
+    keys = [name.replace("_", "-") for name in names if name not in NOT_KEYS]
+    near = difflib.get_close_matches(key.replace("_", "-"), keys, 1)
     return f" (did you mean `{near[0]}`?)" if near else ""
 
 
@@ -197,7 +199,8 @@ def _convert(value: Any, hint: Any, key: str, where: Where) -> Any:
 
 
 def _inside(where: Where, key: str) -> Where:
-    return Where(where.path, where.text, f"{where.table}.{key}".lstrip("."))
+    near = _line_of(where.text, key, where.table, 0)
+    return Where(where.path, where.text, f"{where.table}.{key}".lstrip("."), near)
 
 
 def _model(table: Any, nth: int, where: Where) -> ModelSettings:

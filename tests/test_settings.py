@@ -33,6 +33,28 @@ def test_pyproject_without_our_table_is_passed_over(folder: Path) -> None:
     assert Resolver().of(folder / "sub").steps == 7
 
 
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("[tool.freezelint]\nsteps = 3\n", 3),
+        ("[ tool.freezelint ]\nsteps = 3\n", 3),
+        ("[tool]\nfreezelint = { steps = 3 }\n", 3),
+        ("[tool]\nfreezelint.steps = 3\n", 3),
+        ('[project]\ndependencies = ["freezelint"]\n# as in tool.freezelint above\n', 7),
+        ("tool = 3  # freezelint\n", 7),
+    ],
+)
+def test_our_table_is_found_however_it_is_written(folder: Path, text: str, steps: int) -> None:
+    write(folder, {"freezelint.toml": "steps = 7\n", "sub/pyproject.toml": text})
+    assert Resolver().of(folder / "sub").steps == steps
+
+
+def test_show_settings_of_a_path_are_those_that_hold_there(folder: Path) -> None:
+    write(folder, {"freezelint.toml": "steps = 7\n", "sub/freezelint.toml": "steps = 3\n", "sub/a.py": ""})
+    shown = [json.loads(freezelint("--show-settings", *path).out)["steps"] for path in ([], ["sub"], ["sub/a.py"])]
+    assert shown == [7, 3, 3]
+
+
 def test_extend(folder: Path) -> None:
     write(
         folder,
@@ -69,6 +91,8 @@ def test_config_option_takes_pairs_and_files(folder: Path) -> None:
         ('select = "FRZ1"\n', "freezelint.toml:1: `select` must be a list of strings, not `'FRZ1'`"),
         ('output-format = "yaml"\n', "freezelint.toml:1: `output-format` is one of full, concise, text, json"),
         ('[per-file-ignores]\n"tests/*" = "FRZ1"\n', "freezelint.toml:2: `tests/*` must be a list of strings"),
+        ('\nper-file-ignores = { "a" = "FRZ1" }\n', "freezelint.toml:2: `a` must be a list of strings, not `'FRZ1'`"),
+        ("isolated = true\n", "freezelint.toml:1: unknown key `isolated`\n"),
         ('[[models]]\nname = "a"\nbuild = "m:f"\nlos = "x"\n', "freezelint.toml:4: unknown key `los` in `models`"),
         ('[[models]]\nname = "a"\n', "freezelint.toml:1: a model needs `build`"),
         ('[[models]]\nname = "a"\nbuild = "m"\n', 'freezelint.toml:3: `build` must be "pkg.mod:callable", not "m"'),
@@ -81,7 +105,7 @@ def test_bad_settings_name_file_and_line(folder: Path, text: str, said: str) -> 
     write(folder, {"freezelint.toml": text})
     with pytest.raises(SettingsError) as error:
         Resolver()
-    assert str(error.value).startswith(said)
+    assert f"{error.value}\n".startswith(said)
     result = freezelint(".")
     assert (result.code, result.out) == (2, "")
     assert result.err == f"freezelint: {error.value}\n"
