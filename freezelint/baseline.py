@@ -26,7 +26,12 @@ def record(file: Path, outcome: Outcome) -> int:
         {"path": path, "code": code, "line": line, "count": count}
         for (path, code, line), count in sorted(counts.items())
     ]
-    file.write_text(json.dumps({"version": VERSION, "findings": entries}, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({"version": VERSION, "findings": entries}, indent=1) + "\n"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise SettingsError(f"--baseline: cannot write `{file}`: {error.strerror or error}") from None
     print(f"Recorded {sum(counts.values())} in {file}.")
     return 0
 

@@ -46,9 +46,10 @@ class Cache:
         self._digests: dict[str, str] = {}
         if self.file:
             try:
-                self.entries = json.loads(self.file.read_bytes())
+                kept = json.loads(self.file.read_bytes())
             except (OSError, ValueError):
-                self.entries = {}
+                kept = None
+            self.entries = kept if isinstance(kept, dict) else {}
 
     def get(self, path: str, data: bytes, rules: str) -> dict[str, Any] | None:
         """The kept report of a file, or None where it or one of its dependencies changed."""

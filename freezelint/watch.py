@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from freezelint.config import Resolver
-from freezelint.source.discover import discover
+from freezelint.source.discover import Missing, discover
 
 INTERVAL_S = 0.5
 
@@ -30,9 +30,13 @@ def watch(check: Callable[[], int], paths: Sequence[str], resolver: Resolver, ro
 
 
 def _state(paths: Sequence[str], resolver: Resolver) -> dict[str, tuple[int, int]]:
-    """Modification time and size of every file."""
-    state = {}
-    for file in discover(paths, resolver):
+    """Modification time and size of every file; none while a path is missing."""
+    state: dict[str, tuple[int, int]] = {}
+    try:
+        files = discover(paths, resolver)
+    except Missing:
+        return state
+    for file in files:
         try:
             facts = os.stat(file.path)
         except OSError:

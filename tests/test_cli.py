@@ -79,6 +79,14 @@ def test_standard_input_is_fixed_to_standard_output() -> None:
     assert (result.code, result.out) == (0, FIXED)
 
 
+def test_standard_input_is_no_file_to_write_in_or_to_watch(folder: Path) -> None:
+    write(folder, {"a.py": "kept = 1\n"})
+    result = freezelint("-", "--stdin-filename", "a.py", "--add-noqa", stdin=FROZEN_BY_ATTRIBUTE.encode())
+    assert (result.code, result.err) == (2, "freezelint: --add-noqa: standard input has no file to write in\n")
+    assert (folder / "a.py").read_text() == "kept = 1\n"
+    assert freezelint("-", "--watch").err == "freezelint: --watch: standard input does not change\n"
+
+
 def test_rule_prints_its_page() -> None:
     result = freezelint("rule", "frz101")
     assert result.code == 0
@@ -139,6 +147,8 @@ def test_colour_only_where_it_belongs(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     assert "\033" not in freezelint().out
+    monkeypatch.setenv("FORCE_COLOR", "")
+    assert "\033" not in freezelint().out
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\033" in freezelint().out
     assert "\033" not in freezelint("--output-format", "json").out
@@ -163,6 +173,23 @@ def test_baseline_survives_a_shift_of_lines(folder: Path) -> None:
     assert [f["location"]["row"] for f in result.findings] == [6]
     write(folder, {"known.json": "[]"})
     assert freezelint("--baseline", "known.json").code == 2
+
+
+def test_baseline_that_cannot_be_written_is_one_line(folder: Path) -> None:
+    write(folder, {"a.py": FROZEN_BY_ATTRIBUTE})
+    assert freezelint("--baseline", "new/known.json", "--update-baseline").code == 0
+    result = freezelint("--baseline", "a.py/known.json", "--update-baseline")
+    assert (result.code, result.err.splitlines()[1:]) == (2, [])
+    assert result.err.startswith("freezelint: --baseline: cannot write `")
+
+
+def test_a_cache_that_holds_something_else_is_made_anew(folder: Path) -> None:
+    write(folder, {"a.py": FROZEN_BY_ATTRIBUTE})
+    assert freezelint().code == 1
+    (kept,) = (folder / ".freezelint_cache").glob("*.json")
+    kept.write_text("[]")
+    assert freezelint().code == 1
+    assert len(kept.read_text()) > 2
 
 
 def test_cache_sees_changes_and_clean_removes_it(folder: Path) -> None:
@@ -238,6 +265,25 @@ def test_watch_checks_again_after_a_change(folder: Path) -> None:
 
     assert watch(check, ["."], Resolver(), rounds=2) == 1
     assert seen == [0, 1]
+
+
+def test_watch_waits_for_a_path_that_went(folder: Path) -> None:
+    from freezelint.config import Resolver
+    from freezelint.watch import watch
+
+    write(folder, {"a.py": FIXED})
+    seen: list[int] = []
+
+    def check() -> int:
+        seen.append(freezelint("a.py").code)
+        if len(seen) == 1:
+            (folder / "a.py").unlink()
+        else:
+            write(folder, {"a.py": FROZEN_BY_ATTRIBUTE})
+        return seen[-1]
+
+    assert watch(check, ["a.py"], Resolver(), rounds=3) == 1
+    assert seen == [0, 2, 1]
 
 
 def test_many_files_give_the_same_in_a_process_pool(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
