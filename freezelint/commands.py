@@ -12,7 +12,16 @@ from freezelint import book
 from freezelint.config import Resolver
 from freezelint.findings import Finding
 from freezelint.output import Report, render
-from freezelint.settings import OUTPUT_FORMATS, PICTURES, Settings, SettingsError, check_codes, to_json
+from freezelint.settings import (
+    OUTPUT_FORMATS,
+    PICTURES,
+    Settings,
+    SettingsError,
+    Where,
+    check_codes,
+    check_values,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from freezelint.engine import Outcome
@@ -206,6 +215,8 @@ def resolve(options: Options, formats: tuple[str, ...] = OUTPUT_FORMATS) -> Reso
             overrides[name] = tuple(part.strip() for text in options[name] for part in text.split(",") if part.strip())
     for name in ("select", "ignore", "extend_select"):
         check_codes(overrides.get(name, ()), f"--{name.replace('_', '-')}")
+    if "device" in overrides:
+        check_values({"device": overrides["device"]}, Where("--device"))
     if options.get("per_file_ignores"):
         overrides["per_file_ignores"] = _pairs(options["per_file_ignores"])
     if options.get("timeout") is not None:

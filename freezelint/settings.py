@@ -6,6 +6,7 @@ A settings file is `freezelint.toml` or the `[tool.freezelint]` table of `pyproj
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from dataclasses import dataclass, field, fields, replace
@@ -85,7 +86,7 @@ class Settings:
             if name not in types_of(cls) or "_" in key or name in NOT_KEYS:
                 raise SettingsError(f"{where(key)}: unknown key `{key}`{_nearest(key, types_of(cls))}")
             values[name] = _convert(value, types_of(cls)[name], key, where)
-        _check_values(values, where)
+        check_values(values, where)
         return replace(base, **values)
 
     def codes(self, known: typing.Iterable[str]) -> frozenset[str]:
@@ -102,12 +103,14 @@ class Settings:
         return chosen > ignored
 
 
-def _check_values(values: dict[str, Any], where: Where) -> None:
+def check_values(values: dict[str, Any], where: Where) -> None:
+    """Raises SettingsError for a value that a field of `Settings` cannot have."""
     for name, value in values.items():
         key = name.replace("_", "-")
         choices = {"output_format": OUTPUT_FORMATS, "device": DEVICES}.get(name, (value,))
-        if value not in choices and not (name == "device" and str(value).startswith("cuda:")):
-            raise SettingsError(f"{where(key)}: `{key}` is one of {', '.join(choices)}, not `{value}`")
+        if value not in choices and not (name == "device" and re.fullmatch(r"cuda:[0-9]+", value)):
+            named = ", ".join([*choices, *(["cuda:N"] if name == "device" else [])])
+            raise SettingsError(f"{where(key)}: `{key}` is one of {named}, not `{value}`")
         if name in ("select", "ignore", "extend_select"):
             check_codes(value, where(key))
         if name == "per_file_ignores":

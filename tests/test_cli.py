@@ -119,6 +119,7 @@ def test_statistics(folder: Path) -> None:
 def test_unknown_option_and_format_end_with_two() -> None:
     assert freezelint("--no-such-option").code == 2
     assert freezelint("--output-format", "yaml").code == 2
+    assert freezelint("--device", "tpu").err.startswith("freezelint: --device: `device` is one of auto, cpu, cuda,")
     assert freezelint("--select", "FRZ9").err == "freezelint: --select: unknown rule `FRZ9`\n"
 
 

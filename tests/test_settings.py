@@ -93,6 +93,7 @@ def test_config_option_takes_pairs_and_files(folder: Path) -> None:
         ('[per-file-ignores]\n"tests/*" = "FRZ1"\n', "freezelint.toml:2: `tests/*` must be a list of strings"),
         ('\nper-file-ignores = { "a" = "FRZ1" }\n', "freezelint.toml:2: `a` must be a list of strings, not `'FRZ1'`"),
         ("isolated = true\n", "freezelint.toml:1: unknown key `isolated`\n"),
+        ('device = "cuda:x"\n', "freezelint.toml:1: `device` is one of auto, cpu, cuda, cuda:N, not `cuda:x`"),
         ('[[models]]\nname = "a"\nbuild = "m:f"\nlos = "x"\n', "freezelint.toml:4: unknown key `los` in `models`"),
         ('[[models]]\nname = "a"\n', "freezelint.toml:1: a model needs `build`"),
         ('[[models]]\nname = "a"\nbuild = "m"\n', 'freezelint.toml:3: `build` must be "pkg.mod:callable", not "m"'),
