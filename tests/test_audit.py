@@ -82,3 +82,50 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_what_the_model_raises_is_raised() -> None:
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         freezelint.audit(Net(cut=False), torch.rand(3, 5))
+
+
+class Branching(nn.Module):
+    """Values decide what runs: no fake tensor passes, so a real step is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = nn.Linear(4, 4)
+        self.norm = nn.BatchNorm1d(4)
+        self.back = nn.Linear(4, 2)
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.norm(self.front(x))
+        self.seen = self.seen + 1
+        return self.back(hidden) if hidden.sum() < 1e9 else hidden
+
+
+def test_a_real_step_leaves_model_inputs_and_chance_as_they_were() -> None:
+    model, x = Branching(), torch.rand(3, 4, requires_grad=True)
+    model.front.requires_grad_(False)
+    model.back.weight.grad = torch.ones(2, 4)
+    before, chance = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    audit = freezelint.audit(model, x)
+    assert audit.report.method == "real"
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert {name: p.grad is not None for name, p in model.named_parameters()} == {
+        name: name == "back.weight" for name, _ in model.named_parameters()
+    }
+    assert torch.equal(model.back.weight.grad, torch.ones(2, 4))
+    assert x.grad is None
+    assert torch.equal(chance, torch.get_rng_state())
+
+
+def test_what_a_real_step_reaches_is_told_of_the_present_freeze() -> None:
+    model = Branching()
+    model.back.requires_grad_(False)
+    reached = {row.name for row in freezelint.audit(model, torch.rand(3, 4)).parameters() if row.reached}
+    assert reached == {"front.weight", "front.bias", "norm.weight", "norm.bias"}
+
+
+def test_a_lazy_model_is_asked_to_be_called_first() -> None:
+    model, x = nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d()), torch.rand(3, 5)
+    with pytest.raises(Exception, match="call the model once"):
+        freezelint.audit(model, x)
+    model(x)
+    assert freezelint.audit(model, x).ok

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import inspect
 import logging
+import random
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from .frames import Line
 from .hidden import Hidden, hidden_in
 from .inputs import Inputs
 from .protocol import UnsupportedError
-from .recorder import Recorder, has_storage
+from .recorder import Recorder, has_storage, tensors
 from .targets import project_path
 from .watch import Watch
 
@@ -42,6 +43,7 @@ class Recording:
     outputs: list[tuple[str, Tensor]] = field(default_factory=list)
     saved: dict[str, int] = field(default_factory=dict)  # bytes kept for backward, by module path
     hidden: list[tuple[Hidden, list[Tensor]]] = field(default_factory=list)  # with the tensors of the recorded copy
+    graded: frozenset[int] = frozenset()  # ids of the tensors of the model that backward handed a gradient
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -51,7 +53,7 @@ class Recording:
 
     def reached(self) -> set[str]:
         """The parameters that autograd handed a gradient."""
-        return {name for name, parameter in self.parameters.items() if parameter.grad is not None}
+        return {name for name, parameter in self.parameters.items() if id(parameter) in self.graded}
 
 
 Loss = Callable[..., Any]
@@ -67,11 +69,13 @@ def record(
     freeze: Freeze | None = None,
     ignored: Line | None = None,
 ) -> Recording:
-    """Record one step. A fake recording works on a copy; a real one on the model itself, whose gradients it clears.
+    """Record one step. A fake recording works on a copy; a real one on the model itself, which is left as it was.
 
     Raises what the model raises. `freeze` answers "what if": it says which parameters require grad in the recording;
     `ignored` is a line of the forward that may not make a tensor require grad.
     """
+    if any(nn.parameter.is_lazy(t) for t in (*model.parameters(), *model.buffers())):
+        raise UnsupportedError("lazy modules get their shape when they are first called: call the model once before")
     mode = None if real else FakeTensorMode(allow_non_fake_inputs=True)
     recorder = Recorder(mode)
     device = device_of(model)
@@ -81,18 +85,60 @@ def record(
     else:
         model = fake_model(model, mode, recorder.shadows, copies)
         args, kwargs = fake_inputs((inputs.args, inputs.kwargs), mode, recorder.shadows, device)
-    before = {name: p.requires_grad for name, p in model.named_parameters()}
-    try:
+    lost = [t for entry in unregistered for t in entry.tensors]
+    with left_as_it_was(model, [*lost, *tensors((args, kwargs))]) if real else nullcontext(), same_chance():
         set_requires_grad(model, freeze)
         recording = _prepare(recorder, model, args, kwargs, device, real)
         recording.watch.ignored = ignored
         recording.hidden = [(entry, [copies.get(id(t), t) for t in entry.tensors]) for entry in unregistered]
         _run(recording, mode, args, kwargs, loss)
-    finally:
-        for name, parameter in model.named_parameters():
-            if real and freeze is not None and parameter.is_leaf:
-                parameter.requires_grad_(before[name])
+        known = (*model.parameters(), *(copy for _, copied in recording.hidden for copy in copied))
+        recording.graded = frozenset(id(tensor) for tensor in known if tensor.is_leaf and tensor.grad is not None)
     return recording
+
+
+@contextmanager
+def left_as_it_was(model: nn.Module, others: list[Tensor]) -> Iterator[None]:
+    """Puts back what a real step changes: values, which tensor a name holds, `requires_grad` and gradients."""
+    plain = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]  # whose names can be bound anew
+    held = [(m, dict(m._parameters), dict(m._buffers)) for m in plain]
+    own = {id(t): t for t in (*model.parameters(), *model.buffers())}.values()
+    values = [(t, t.data, t.data.clone()) for t in own]
+    leaves = [(t, t.grad, t.requires_grad) for t in {id(t): t for t in (*own, *others)}.values() if t.is_leaf]
+    try:
+        for tensor, _, _ in leaves:
+            tensor.grad = None
+        yield
+    finally:
+        for module, parameters, buffers in held:
+            module._parameters.update(parameters)
+            module._buffers.update(buffers)
+        for tensor, data, value in values:
+            tensor.data = data
+            if not same(data, value):
+                data.copy_(value)
+        for tensor, grad, requires_grad in leaves:
+            if tensor.is_leaf:
+                tensor.grad = grad
+                tensor.requires_grad_(requires_grad)
+
+
+def same(left: Tensor, right: Tensor) -> bool:
+    """Whether nothing was written; a NaN differs from itself and is put back once more."""
+    return has_storage(left) and left.shape == right.shape and torch.equal(left, right)
+
+
+@contextmanager
+def same_chance() -> Iterator[None]:
+    """What is drawn inside does not change what is drawn afterwards."""
+    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if cuda else ()
+    state = random.getstate()
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(state)
 
 
 def set_requires_grad(model: nn.Module, freeze: Freeze | None) -> None:

@@ -119,7 +119,7 @@ def switches_parts_to_eval(path: str) -> bool:
 def unregistered(recording: Recording, log: SetupLog, held: set[int] | None) -> Iterator[Json]:
     """Trainable tensors in plain attributes that the recorded backward brought a gradient."""
     for entry, copies in recording.hidden:
-        used = [original for original, copy in zip(entry.tensors, copies) if copy.grad is not None]
+        used = [original for original, copy in zip(entry.tensors, copies) if id(copy) in recording.graded]
         line = log.plain.get((id(entry.module), entry.name))
         if not used or line is None or (held is not None and any(id(tensor) in held for tensor in used)):
             continue

@@ -18,10 +18,9 @@ Json = dict[str, Any]
 
 def module_rows(recording: Recording, costs: Costs, whole: Costs) -> list[Json]:
     """One row a module, in the order of the model, plus one for each path that costs came from outside of it."""
-    reached = recording.reached()
     known = dict(recording.model.named_modules(remove_duplicate=False))
     switched = {id(recording.parameters[name]) for name in recording.trainable}  # a tied one has a name only once
-    rows = [_row(path, module, reached, switched, costs, whole) for path, module in known.items()]
+    rows = [_row(path, module, recording.graded, switched, costs, whole) for path, module in known.items()]
     others = sorted({*costs.by_path, *whole.by_path} - set(known))
     return rows + [{"path": p, "class": "", "state": "", **_bills(p, costs, whole), **NO_PARAMETERS} for p in others]
 
@@ -29,11 +28,11 @@ def module_rows(recording: Recording, costs: Costs, whole: Costs) -> list[Json]:
 NO_PARAMETERS = {"own_parameters": 0, "own_elements": 0, "trainable_elements": 0, "reached_elements": 0}
 
 
-def _row(path: str, module: nn.Module, reached: set[str], switched: set[int], costs: Costs, whole: Costs) -> Json:
+def _row(path: str, module: nn.Module, graded: frozenset[int], switched: set[int], costs: Costs, whole: Costs) -> Json:
     own = {f"{path}.{name}" if path else name: p for name, p in module.named_parameters(recurse=False)}
     elements = {name: p.numel() for name, p in own.items()}
     trainable = [name for name, p in own.items() if id(p) in switched]
-    got = [name for name in trainable if name in reached or own[name].grad is not None]
+    got = [name for name in trainable if id(own[name]) in graded]
     return {
         "path": path,
         "class": type(module).__name__,
@@ -75,7 +74,7 @@ def parameter_rows(
             "name": name,
             "shape": list(parameter.shape),
             "trainable": name in recording.trainable,
-            "reached": parameter.grad is not None,
+            "reached": id(parameter) in recording.graded,
             "in_optimizer": None if stepped is None else id(originals[name]) in stepped,
             "place": place(places.get(name)),
             "frozen_at": place(log.frozen.get(id(originals[name]))),
