@@ -54,7 +54,7 @@ from freezelint.source.values import (
 
 
 def call_node(reader: Reader, node: cst.Call) -> Value:
-    if isinstance(node.func, cst.Name) and node.func.value == "super":
+    if type(node.func) is cst.Name and node.func.value == "super":
         return super_value(reader)
     callee = expressions.evaluate(reader, node.func)
     args, kwargs = arguments(reader, node)

@@ -68,7 +68,7 @@ def lookup(reader: Reader, wanted: str) -> Value:
     if found is None:
         return BUILTINS.get(wanted, UNKNOWN)
     value = objects.from_project(reader, found, file)
-    if outer is not None and isinstance(found, cst.BaseExpression):
+    if outer is not None and not isinstance(found, str) and isinstance(found, cst.BaseExpression):
         outer.env[wanted] = value
     return value
 
@@ -298,13 +298,13 @@ def truth(reader: Reader, node: cst.BaseExpression) -> tuple[bool | None, str, b
     """(True, False or None where it cannot be told; the text that makes it the same condition elsewhere; negated)."""
     negated = False
     inner: cst.BaseExpression = node
-    while isinstance(inner, cst.UnaryOperation) and isinstance(inner.operator, cst.Not):
+    while type(inner) is cst.UnaryOperation and isinstance(inner.operator, cst.Not):
         negated, inner = not negated, inner.expression
     value = evaluate(reader, inner)
     tested(reader, inner, value)
     known = truth_of(reader, value)
-    text = dotted(inner) if isinstance(inner, (cst.Attribute, cst.Name)) else ""
-    if isinstance(inner, cst.Name) and not isinstance(value, Option):
+    text = dotted(inner) if type(inner) in (cst.Attribute, cst.Name) else ""
+    if type(inner) is cst.Name and not isinstance(value, Option):
         text = ""
     if known is not None and negated:
         known = not known

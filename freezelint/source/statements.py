@@ -29,16 +29,18 @@ from freezelint.source.values import (
 )
 
 DECORATOR_STEPS = 300
+LINES = (cst.SimpleStatementLine, cst.SimpleStatementSuite)  # `isinstance` of libcst's nodes, all abstract, is slow
 
 
 def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | None:
     statements: Sequence[cst.CSTNode] = body.body if hasattr(body, "body") else body
     for statement in statements:
-        if isinstance(statement, (cst.SimpleStatementLine, cst.SimpleStatementSuite)):
-            status = block(reader, statement.body)
+        kind = type(statement)
+        if kind in LINES:
+            status = block(reader, statement.body)  # type: ignore[attr-defined]
         else:
             reader.tick()
-            handler = STATEMENTS.get(type(statement))
+            handler = STATEMENTS.get(kind)
             status = handler(reader, statement) if handler else None
         if status:
             return status
@@ -46,6 +48,8 @@ def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | 
 
 
 def expression(reader: Reader, node: cst.Expr) -> str | None:
+    if type(node.value) is cst.SimpleString:  # a docstring
+        return None
     value = evaluate(reader, node.value)
     reader.emit(Statement, node.value, node.value, value)
     if isinstance(node.value, cst.Call) and dotted(node.value.func) in ("sys.exit", "exit", "quit", "os._exit"):
