@@ -105,6 +105,10 @@ def test_gate_keeps_back() -> None:
 
 
 def test_a_broken_file_is_said_gate_or_not(folder: Path) -> None:
-    write(folder, {"a.py": "x = (\n", "b.py": "x = 1\n"})
+    write(folder, {"a.py": "x = (\n", "b.py": "x = 1\n", "c.pyi": "def f(:\n"})
     report = freezelint("--output-format", "json")
-    assert [(Path(entry["filename"]).name, entry["code"]) for entry in report.findings] == [("a.py", "FRZ002")]
+    assert [(Path(entry["filename"]).name, entry["code"]) for entry in report.findings] == [
+        ("a.py", "FRZ002"),
+        ("c.pyi", "FRZ002"),
+    ]
+    assert "FRZ002 does not parse" in freezelint("-", stdin=b"x = (\n").out

@@ -77,7 +77,7 @@ def code_of(path: str, data: bytes) -> bytes:
 
 def broken(data: bytes, path: str) -> bool:
     """Whether a file that could hold nothing might not parse: that is said of it, gate or not."""
-    if not path.endswith(".py"):
+    if path != "-" and not path.endswith((".py", ".pyi")):
         return False
     try:
         with warnings.catch_warnings():
