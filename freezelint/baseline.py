@@ -52,7 +52,9 @@ def hide(file: Path, outcome: Outcome) -> tuple[list[Finding], int]:
 def _read(file: Path) -> Counter[tuple[str, str, str]]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        return Counter({(item["path"], item["code"], item["line"]): item["count"] for item in data["findings"]})
+        if data["version"] != VERSION:
+            raise ValueError
+        return Counter({(item["path"], item["code"], item["line"]): int(item["count"]) for item in data["findings"]})
     except OSError as error:
         raise SettingsError(f"{file}: the baseline cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):

@@ -172,8 +172,10 @@ def test_baseline_survives_a_shift_of_lines(folder: Path) -> None:
     write(folder, {"a.py": FROZEN_BY_ATTRIBUTE + "other = torch.nn.ReLU()\nother.requires_grad = False\n"})
     result = freezelint("--baseline", "known.json", "--output-format", "json")
     assert [f["location"]["row"] for f in result.findings] == [6]
-    write(folder, {"known.json": "[]"})
-    assert freezelint("--baseline", "known.json").code == 2
+    kept = (folder / "known.json").read_text()
+    for spoilt in ("[]", "{", kept.replace('"count": 1', '"count": "x"'), kept.replace('"version": 1', '"version": 2')):
+        write(folder, {"known.json": spoilt})
+        assert freezelint("--baseline", "known.json").err.startswith("freezelint: known.json: not a baseline; ")
 
 
 def test_baseline_that_cannot_be_written_is_one_line(folder: Path) -> None:
