@@ -95,6 +95,8 @@ class Editor:
         self, path: str, *, verify: bool, workers: Workers | None = None, progress: Progress = silent
     ) -> Outcome:
         """What the graph, and a run, say of a saved file's models. Runs the user's code. Raises SettingsError."""
+        if not os.path.isfile(path):  # an empty path would mean the working folder
+            raise SettingsError(f"{path or 'the text'} is no file yet: save it first")
         check = Check([path], self.resolver(path, trace=True, verify=verify), workers=workers or self.workers)
         return check.run(progress)
 

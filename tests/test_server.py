@@ -187,6 +187,15 @@ async def test_verify_runs_the_models_when_asked(pushed: Any) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("uri", ["untitled:Untitled-1", "file:///nowhere/gone.py"])
+async def test_verify_of_a_text_that_is_no_file_is_refused(pushed: Any, uri: str) -> None:
+    (pushed.session.folder / "models.py").write_text(MODEL)
+    said = await pushed.workspace_execute_command_async(lsp.ExecuteCommandParams("freezelint.verify", [uri]))
+    assert said.endswith("is no file yet: save it first")
+    assert [message.message for message in pushed.messages] == [said]
+
+
+@pytest.mark.asyncio
 async def test_notebook_cells(pushed: Any) -> None:
     session = pushed.session
     cells, items = [], []

@@ -47,6 +47,7 @@ async def _witness(ls: FreezelintServer, uri: str, *, verify: bool) -> str:
     try:
         findings, text = await loop.run_in_executor(asking, _ask, ls, uri, verify, errand, tell)
     except SettingsError as error:
+        ls.show(lsp.MessageType.Error, f"freezelint: {error}")
         return f"freezelint: {error}"
     except Cancelled:
         return "freezelint: cancelled"
