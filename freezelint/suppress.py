@@ -13,6 +13,7 @@ import tokenize
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from freezelint import book
 from freezelint.findings import Edit, Finding, Fix, Location, Safety, Severity
 from freezelint.fixes import Lines
 
@@ -108,7 +109,8 @@ def _unused(item: Suppression, lines: Lines, judged: Collection[str]) -> Iterato
 
 
 def _could_speak(code: str, judged: Collection[str]) -> bool:
-    return any(known.startswith(code) for known in judged)
+    """Whether a rule of that code was asked; of a code that no rule has, nothing more can come."""
+    return any(known.startswith(code) for known in judged) or not any(known.startswith(code) for known in book.codes())
 
 
 def _report(item: Suppression, codes: str, lines: Lines, rest: tuple[str, ...]) -> Finding:

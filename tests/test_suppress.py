@@ -90,6 +90,7 @@ def test_comment_in_a_string_is_none(folder: Path) -> None:
     ("comment", "left"),
     [
         ("  # noqa: FRZ102", ""),
+        ("  # noqa: FRZ999", ""),
         ("  # noqa: FRZ102, E501", "  # noqa: E501"),
         ("  # noqa: E501, FRZ102, FRZ103", "  # noqa: E501"),
         ("  # freezelint: ignore", ""),
