@@ -261,13 +261,13 @@ def emit(report: Report, settings: Settings, *, quiet: bool | None = False, stre
     if settings.output_file:
         try:
             settings.output_file.parent.mkdir(parents=True, exist_ok=True)
-            settings.output_file.write_text(text, encoding="utf-8", newline="\n")
+            settings.output_file.write_text(text, encoding="utf-8", errors="replace", newline="\n")
         except OSError as error:
             reason = error.strerror or error
             raise SettingsError(f"--output-file: cannot write `{settings.output_file}`: {reason}") from None
         return
     if settings.output_format not in FOR_READERS:  # a program reads it: the same bytes on every system
-        _set(stream, encoding="utf-8", newline="\n")
+        _set(stream, encoding="utf-8", errors="replace", newline="\n")
     stream.write(text)
     stream.flush()
 

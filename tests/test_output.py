@@ -158,6 +158,20 @@ def test_junit() -> None:
     assert (clean.get("tests"), clean.get("failures"), len(clean[0][0])) == ("1", "0", 0)
 
 
+@pytest.mark.parametrize("name", OUTPUT_FORMATS)
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text here")
+def test_name_of_a_file_may_hold_any_byte(folder: Path, name: str) -> None:
+    for file in (b"bad\xff.py", b"control\x01.py"):
+        Path(os.fsdecode(file)).write_text(FROZEN_BY_ATTRIBUTE)
+    result = freezelint("--output-format", name, ".")
+    assert (result.code, result.err) == (1, "")
+    if name == "junit":
+        assert ET.fromstring(result.out).get("tests") == "2"
+    if name == "sarif":
+        assert '"uri": "bad%FF.py"' in result.out
+    assert freezelint("--output-format", name, "--output-file", "report", ".").code == 1
+
+
 @pytest.mark.slow
 def test_junit_keeps_the_schema_that_ci_servers_read() -> None:
     """The schema of Jenkins, as pytest's own source archive carries it for its tests."""

@@ -41,4 +41,4 @@ def fingerprint(finding: Finding, report: Report, seen: dict[str, int]) -> str:
     line = " ".join(report.lines(at.path, at.cell, at.line).split())
     base = f"{finding.code}\0{at.path}\0{line}"
     count = seen[base] = seen.get(base, 0) + 1
-    return hashlib.sha256(f"{base}\0{count}".encode()).hexdigest()
+    return hashlib.sha256(f"{base}\0{count}".encode(errors="surrogateescape")).hexdigest()

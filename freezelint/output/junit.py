@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from xml.etree import ElementTree as ET
 
 from freezelint.findings import Finding
 from freezelint.output import Report
 from freezelint.output.concise import place
+
+_NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # a file's name may hold them
 
 
 def render(report: Report) -> str:
@@ -19,7 +22,11 @@ def render(report: Report) -> str:
         suite = ET.SubElement(suites, "testsuite", name="freezelint", tests="1", failures="0", errors="0")
         ET.SubElement(suite, "testcase", name="No findings", classname="freezelint")
     ET.indent(suites)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        + _NOT_XML.sub("\ufffd", ET.tostring(suites, encoding="unicode"))
+        + "\n"
+    )
 
 
 def _suite(suites: ET.Element, path: str, findings: list[Finding]) -> None:

@@ -88,7 +88,7 @@ def _sentence(*parts: str) -> str:
 def _artifact(path: str) -> dict[str, Any]:
     if Path(path).is_absolute():
         return {"uri": Path(path).as_uri()}
-    return {"uri": quote(path.replace("\\", "/")), "uriBaseId": BASE}
+    return {"uri": quote(path.replace("\\", "/"), errors="surrogateescape"), "uriBaseId": BASE}
 
 
 def _region(at: Location) -> dict[str, int]:
