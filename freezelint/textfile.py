@@ -42,7 +42,8 @@ def decode(data: bytes) -> TextFile:
 def _declared(body: bytes) -> str:
     for line in body.split(b"\n", 2)[:2]:
         if match := _COOKIE.match(line):
-            return match.group(1).decode("ascii")
+            named = match.group(1).decode("ascii")
+            return "utf-8" if named.lower().replace("_", "-") == "utf-8-sig" else named  # which would write a mark
         if line.strip() and not line.lstrip().startswith(b"#"):
             break
     return "utf-8"

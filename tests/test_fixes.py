@@ -43,6 +43,13 @@ def test_declared_encoding_is_kept() -> None:
     assert Path("a.py").read_bytes() == text.replace(" = False", "_(False)").encode("latin-1")
 
 
+def test_no_mark_is_added_where_none_was() -> None:
+    text = f"# coding: utf-8-sig\n{FROZEN_BY_ATTRIBUTE}"
+    Path("a.py").write_bytes(text.encode())
+    assert freezelint("a.py", "--fix").code == 0
+    assert Path("a.py").read_bytes() == text.replace(" = False", "_(False)").encode()
+
+
 def test_fix_is_idempotent(folder: Path) -> None:
     write(folder, {"a.py": FROZEN_BY_ATTRIBUTE * 3})
     assert freezelint("--fix").out.splitlines()[-1] == "All checks passed in 1 file; 3 fixed"
