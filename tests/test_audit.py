@@ -129,3 +129,22 @@ def test_a_lazy_model_is_asked_to_be_called_first() -> None:
         freezelint.audit(model, x)
     model(x)
     assert freezelint.audit(model, x).ok
+
+
+class Overwriting(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.front(x).sigmoid()
+        out = self.back(hidden)
+        hidden.mul_(2)
+        return out
+
+
+def test_a_backward_that_raises_is_raised_and_not_mapped() -> None:
+    model, x = Overwriting(cut=False), torch.rand(3, 4)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        model(x).sum().backward()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        freezelint.audit(model, x)
+    model.requires_grad_(False)
+    model.back.bias.requires_grad_(True)
+    assert freezelint.audit(model, x).ok, "nothing that was saved is written to"

@@ -43,6 +43,7 @@ class Recording:
     outputs: list[tuple[str, Tensor]] = field(default_factory=list)
     saved: dict[str, int] = field(default_factory=dict)  # bytes kept for backward, by module path
     hidden: list[tuple[Hidden, list[Tensor]]] = field(default_factory=list)  # with the tensors of the recorded copy
+    supposed: bool = False  # with another freeze than the model's own, under which its backward may raise
     graded: frozenset[int] = frozenset()  # ids of the tensors of the model that backward handed a gradient
     notes: list[str] = field(default_factory=list)
 
@@ -89,7 +90,7 @@ def record(
     with left_as_it_was(model, [*lost, *tensors((args, kwargs))]) if real else nullcontext(), same_chance():
         set_requires_grad(model, freeze)
         recording = _prepare(recorder, model, args, kwargs, device, real)
-        recording.watch.ignored = ignored
+        recording.watch.ignored, recording.supposed = ignored, freeze is not None
         recording.hidden = [(entry, [copies.get(id(t), t) for t in entry.tensors]) for entry in unregistered]
         _run(recording, mode, args, kwargs, loss)
         known = (*model.parameters(), *(copy for _, copied in recording.hidden for copy in copied))
@@ -276,10 +277,17 @@ def named_tensors(value: Any, name: str, names: list[str] | None = None) -> Iter
             yield from named_tensors(getattr(value, key), f"{name}.{key}" if name else key)
 
 
+OVERWRITTEN = (
+    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+    "a tensor of shape {}, saved in `{}`, is at version {}; expected version {}"
+)
+
+
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
     """Counts the storages that backward reads, once each, and neither parameters nor buffers.
 
     A tensor saved for a part of the graph that no loss leads to is not counted: it goes with its graph.
+    Where hooks are set, autograd leaves it to them to see that a saved tensor was written to, which raises here too.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -287,13 +295,16 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
             t.untyped_storage()._cdata for t in (*recording.parameters.values(), *recording.buffers) if has_storage(t)
         }
 
-        def pack(tensor: Tensor) -> tuple[Tensor, str]:
+        def pack(tensor: Tensor) -> tuple[Tensor, str, int]:
             modules = recording.recorder.modules
-            return tensor, modules[-1][0] if modules else ""
-
-        def unpack(packed: tuple[Tensor, str]) -> Tensor:
-            tensor, path = packed
             with torch._C.DisableTorchFunction():
+                return tensor, modules[-1][0] if modules else "", tensor._version
+
+        def unpack(packed: tuple[Tensor, str, int]) -> Tensor:
+            tensor, path, version = packed
+            with torch._C.DisableTorchFunction():
+                if tensor._version != version and not recording.supposed:
+                    raise RuntimeError(OVERWRITTEN.format(list(tensor.shape), path, tensor._version, version))
                 if has_storage(tensor) and tensor.untyped_storage()._cdata not in owned:
                     owned.add(tensor.untyped_storage()._cdata)
                     recording.saved[path] = recording.saved.get(path, 0) + tensor.untyped_storage().nbytes()
