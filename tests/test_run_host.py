@@ -42,6 +42,8 @@ def state():
 SCRIPTS = {
     "leaves with a text": 'step()\nsys.exit("bad luck")\n',
     "leaves with a code": "step()\ntry:\n    sys.exit(7)\nfinally:\n    print(state())\n",
+    "leaves at once": "step()\nprint(state(), flush=True)\nos._exit(9)\n",
+    "knows its file": 'step()\nos.chdir("/")\nprint(os.path.isfile(__file__), os.path.isabs(__file__))\n',
     "swallows all": "for i in range(4):\n    try:\n        print(step())\n    except BaseException:\n        pass\n",
     "starts processes": """
 import multiprocessing, subprocess

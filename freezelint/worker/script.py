@@ -19,7 +19,7 @@ import traceback
 import types
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .notebook import cells
 from .places import CELL_MARK
@@ -50,6 +50,7 @@ class Session:
         self.monitor: Any = None
         self.mode: Any = None
         self.patches: Any = None
+        self.leave = os._exit
 
     def listen(self) -> None:
         """The host's word that time is up, for a script that comes to no step: a signal that no script needs."""
@@ -72,6 +73,14 @@ class Session:
         self.patches.install()
         relocate_warnings(self.monitor.places)
         self.monitor.flow.__enter__()
+        os._exit = self.leave_at_once
+
+    def leave_at_once(self, status: int) -> NoReturn:
+        """The script's `os._exit`, of which no `finally` hears."""
+        try:
+            self.write()
+        finally:
+            self.leave(status)
 
     def after_step(self) -> None:
         if os.getpid() != self.pid:
@@ -114,7 +123,7 @@ class Session:
         if self.swallowed > 3:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(0)
+            self.leave(0)
         raise Stopped(0)
 
     def write(self) -> None:
@@ -212,7 +221,7 @@ def execute(options: argparse.Namespace, session: Session) -> None:
         runpy.run_module(options.script, run_name="__main__", alter_sys=True)
         return
     path = Path(options.script)
-    main_module.__file__ = str(path)
+    main_module.__file__ = os.path.abspath(path)  # as Python itself: it holds after a chdir
     if path.suffix == ".ipynb":
         for number, source in cells(path):
             filename = f"{path.resolve()}{CELL_MARK}{number}"
@@ -251,6 +260,9 @@ def report(error: BaseException, session: Session) -> int:
         frame, line = user[-1]
         path, _, cell = frame.f_code.co_filename.partition(CELL_MARK)
         place = [path, line, 0, line, 0, int(cell) if cell else None]
+    elif isinstance(error, SyntaxError) and error.filename and error.lineno:
+        path, _, cell = error.filename.partition(CELL_MARK)
+        place = [path, error.lineno, 0, error.lineno, 0, int(cell) if cell else None]
     session.error = {"type": type(error).__name__, "text": str(error)[:2000], "place": place}
     session.stopped = "exception"
     sys.excepthook(type(error), error, trace)
@@ -286,6 +298,7 @@ def finish(session: Session, code: Any) -> None:
     session.write()
     session.monitor.flow.__exit__(None, None, None)
     session.patches.undo()
+    os._exit = session.leave
     if session.stopped == "steps":
         code = 0
     sys.exit(code)
