@@ -22,6 +22,7 @@ CODE = "FRZ004"
 DEFAULT_STEPS = 2  # of a script that asks for no other number: cheap steps go on until what is rare has shown
 LAST_WORDS_S = 10.0  # after an interrupt: to leave what was learnt
 GRACE_S = 20.0  # after the soft limit: to come to a stop and leave the facts
+WELL = "it ended with exit code 0"
 Progress = Callable[[str], None]
 
 
@@ -104,7 +105,7 @@ def run_script(script: str, args: Sequence[str], module: bool, settings: RunSett
         return result
     for data in parts:
         result.facts.append(replace(Facts.from_json(data), dgrad_threshold=settings.dgrad_threshold))
-    result.notes.extend(_ending(script, result.facts[0]))
+    result.notes.extend(_ending(script, result.facts[0], ended))
     return result
 
 
@@ -136,7 +137,7 @@ def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int:
         return process.wait(timeout=GRACE_S)
 
 
-def _ending(script: str, facts: Facts) -> list[Finding]:
+def _ending(script: str, facts: Facts, ended: str) -> list[Finding]:
     """What the user must know of how the run went: an error of the script's own, or no step at all."""
     if facts.troubles:
         text = f"part of what `{script}` did was not seen, please report it: {_line(facts.troubles[0])}"
@@ -145,7 +146,10 @@ def _ending(script: str, facts: Facts) -> list[Finding]:
         at = Location(*facts.error["place"]) if facts.error.get("place") else Location(script, 1)
         return [note(_raised(script, facts), at)]
     if not facts.steps:
-        return [note(f"`{script}` made no optimizer step: nothing could be seen of its training", Location(script, 1))]
+        late = f" (stopped after {facts.seconds:.0f} s)" if facts.stopped == "timeout" else ""
+        how = late or ("" if ended == WELL else f" ({ended})")
+        text = f"`{script}` made no optimizer step{how}: nothing could be seen of its training"
+        return [note(text, Location(script, 1))]
     return []
 
 

@@ -176,10 +176,15 @@ def test_run_confirms_and_refutes(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("import torch\nprint('hi')\n", "made no optimizer step"),
+        ("import torch\nprint('hi')\n", "made no optimizer step: nothing"),
+        ("import sys\n\nsys.exit(2)\n", "made no optimizer step (it ended with exit code 2): nothing"),
         (
             "import torch\n\nraise ValueError('bad\\nvalue')\n",
             "train.py:3:1: FRZ004 `train.py` raised ValueError after 0 steps: bad value",
+        ),
+        (
+            "import torch\n\nexec(compile('x = 1\\n1 = x\\n', 'made.py', 'exec'))\n",
+            "train.py:3:1: FRZ004 `train.py` raised SyntaxError after 0 steps: ",
         ),
     ],
 )
@@ -189,6 +194,13 @@ def test_script_that_never_trains_or_fails_is_one_line(folder: Path, script: str
     result = freezelint("run", "--output-format", "concise", "--python", sys.executable, "train.py")
     assert said in result.out
     assert "Found 1 " in result.out
+
+
+def test_a_script_that_does_not_parse_is_told_at_its_line(folder: Path) -> None:
+    pytest.importorskip("torch")
+    write(folder, {"train.py": "import torch\n\nx = (\n"})
+    result = freezelint("run", "--output-format", "concise", "--python", sys.executable, "train.py")
+    assert "train.py:3:1: FRZ004 `train.py` raised SyntaxError after 0 steps" in result.out
 
 
 def test_run_of_a_notebook_settles_by_cell(folder: Path) -> None:
