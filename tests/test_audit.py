@@ -148,3 +148,12 @@ def test_a_backward_that_raises_is_raised_and_not_mapped() -> None:
     model.requires_grad_(False)
     model.back.bias.requires_grad_(True)
     assert freezelint.audit(model, x).ok, "nothing that was saved is written to"
+
+
+def test_losses_in_a_dict_are_losses_of_their_own() -> None:
+    model, x = Net(cut=True), torch.rand(3, 4)
+    audit = freezelint.audit(model, x, loss=lambda out: {"first": out[:, 0].sum(), "second": out[:, 1].sum()})
+    assert [node.name for node in audit.map.losses()] == ["loss.first", "loss.second"]
+    assert [row.name for row in audit.parameters() if row.reached] == ["back.weight", "back.bias"]
+    with pytest.raises(Exception, match="the loss function returned int, not a tensor"):
+        freezelint.audit(model, x, loss=lambda _out: 3)

@@ -227,9 +227,10 @@ def _losses(output: Any, recording: Recording, loss: Loss | None, inputs: Any) -
     """The given loss of the output, else its `.loss`, else every floating tensor in it."""
     if loss is not None:
         value = call_loss(loss, output, inputs)
-        if not isinstance(value, Tensor):
+        terms = [(name, t) for name, t in named_tensors(value, "loss") if t.is_floating_point() or t.is_complex()]
+        if not terms:
             raise UnsupportedError(f"the loss function returned {type(value).__name__}, not a tensor")
-        return [("loss", value)]
+        return terms
     own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
     if isinstance(own, Tensor):
         return [("loss", own)]
