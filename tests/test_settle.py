@@ -196,6 +196,39 @@ def test_script_that_never_trains_or_fails_is_one_line(folder: Path, script: str
     assert "Found 1 " in result.out
 
 
+MOVED = """import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(self.backbone(x))
+
+
+net = Net()
+net.backbone.requires_grad_(False)
+net.to("cpu")
+optimizer = torch.optim.AdamW(net.head.parameters(), lr=1e-3)
+for _ in range(3):
+    loss = net(torch.randn(8, 4)).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def test_moving_a_model_gives_it_no_weights(folder: Path) -> None:
+    pytest.importorskip("torch")
+    write(folder, {"train.py": MOVED})
+    found = freezelint("run", "--output-format", "json", "--python", sys.executable, "train.py").findings
+    assert [(one["code"], one["evidence"][0]["verdict"]) for one in found] == [("FRZ107", "confirmed")]
+
+
 def test_a_script_that_does_not_parse_is_told_at_its_line(folder: Path) -> None:
     pytest.importorskip("torch")
     write(folder, {"train.py": "import torch\n\nx = (\n"})

@@ -189,7 +189,7 @@ class Monitor(Scopes, Passes):
 
     def data_set(self, call: Call, args: Any, kwargs: Any) -> Any:
         leaf = self.ledger.leaf(args[0], self.places.here())
-        if leaf is not None:
+        if leaf is not None and not moved_by_module(3):
             leaf.writes.append(Flag("load", self.places.here(), "data"))
         return call(*args, **kwargs)
 
@@ -318,6 +318,16 @@ class Monitor(Scopes, Passes):
                 self.flow.site = None
         elif entry in self.stack:
             del self.stack[self.stack.index(entry) :]
+
+
+def moved_by_module(depth: int) -> bool:
+    """Whether `.data` is set by `module.to(...)` and its like: the same values, elsewhere."""
+    frame: Any = sys._getframe(depth)
+    while frame is not None and depth < 6:
+        if frame.f_code is nn.Module._apply.__code__:
+            return True
+        frame, depth = frame.f_back, depth + 1
+    return False
 
 
 def variable_name(module: nn.Module, places: Places) -> str:
