@@ -24,7 +24,7 @@ from freezelint.source.story import (
     Written,
 )
 from freezelint.source.tree import holds
-from freezelint.source.values import Instance, Param, parameters_of
+from freezelint.source.values import Instance, Param, options, parameters_of
 
 RULE = Rule(
     code="FRZ106",
@@ -95,8 +95,10 @@ def inside_init(mode: Mode, event: Event) -> bool:
 
 
 def fills(story: Story, mode: Mode, made: list[Built]) -> bool:
-    """Whether the block also initialises or loads: then it is there for that."""
-    writes = (e for e in story.events if isinstance(e, (Written, Loaded)) and e.context.mode.spot == mode.spot)
+    """Whether the block also initialises, or loads what was built before it: then it is there for that."""
+    inside = [e for e in story.events if isinstance(e, (Written, Loaded)) and e.context.mode.spot == mode.spot]
+    own = {id(event.module) for event in made}
+    writes = (e for e in inside if not (isinstance(e, Loaded) and all(id(one) in own for one in options(e.target))))
     inits = (e for e in story.of(Called) if "init" in e.name and e.context.mode.spot == mode.spot)
     return any(writes) or any(inits)
 

@@ -62,6 +62,9 @@ def dict_method(
         if name == "setdefault" and len(args) > 1:
             owner.items[key.value] = args[1]
         return owner.rest or (args[1] if len(args) > 1 else NONE)
+    if name == "setdefault" and len(args) > 1:
+        owner.rest = owner.rest or args[1]
+        return owner.rest
     inner = [*owner.items.values(), *([owner.rest] if owner.rest is not None else [])]
     if name == "values":
         return Seq(inner, owner.rest is not None)

@@ -98,6 +98,19 @@ def _set_child(reader: Reader, owner: Instance, key: Value, value: Value, node: 
             owner.children.append(value)
 
 
+def _made_for(reader: Reader, owner: Dict, missing: Value, key: Value, node: cst.CSTNode) -> Value:
+    """What a defaultdict gives for a key that it does not have: made once, and kept."""
+    from freezelint.source import calls
+
+    if owner.rest is None:
+        made = calls.call(reader, missing, [], {}, node)
+        if isinstance(key, Const):
+            reader.put(owner.items, key.value, made)
+            return made
+        owner.rest = made
+    return owner.rest
+
+
 def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode, *, sliced: bool | slice) -> Value:
     if isinstance(owner, Union):
         joined: Value = reader.join(
@@ -124,6 +137,8 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
     if isinstance(owner, Dict):
         if isinstance(key, Const) and key.value in owner.items:
             return owner.items[key.value]
+        if owner.missing is not None:
+            return _made_for(reader, owner, owner.missing, key, node)
         rest = [owner.rest] if owner.rest is not None else []
         if isinstance(key, Const):
             return owner.rest or UNKNOWN

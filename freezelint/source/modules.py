@@ -53,6 +53,8 @@ def torch_module(reader: Reader, name: str, args: list[Value], kwargs: dict[str,
         _own_parameters(reader, module, short, kwargs, node)
     elif short in library.OPAQUE:
         module.params["*"] = new_param(reader, "*", module, node, many=True)
+    elif "InstanceNorm" in short and kwargs.get("affine", Const(False)) != Const(False):
+        _own_parameters(reader, module, short, kwargs, node)
     if short.startswith(library.NORMS_WITH_STATISTICS) and kwargs.get("track_running_stats") != Const(False):
         module.norm = True
     built(reader, module, node)

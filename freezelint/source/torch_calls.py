@@ -13,6 +13,7 @@ from freezelint.source.reader import Reader
 from freezelint.source.story import Called, Step, ZeroGrad
 from freezelint.source.values import (
     FALSE,
+    NONE,
     TRUE,
     UNKNOWN,
     Const,
@@ -237,7 +238,12 @@ def mapping(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Valu
     """OrderedDict and defaultdict (whose first argument makes what is missing): dicts."""
     from freezelint.source.builtin_calls import make_dict
 
-    return make_dict(reader, args[1:] if name.endswith("defaultdict") else args, kwargs, node)
+    if not name.endswith("defaultdict"):
+        return make_dict(reader, args, kwargs, node)
+    made = make_dict(reader, args[1:], kwargs, node)
+    if isinstance(made, Dict) and args and args[0] != NONE:
+        made.missing = args[0]
+    return made
 
 
 def namespace(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:

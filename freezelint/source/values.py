@@ -59,6 +59,7 @@ class Dict(Value):
     items: dict[Any, Value]
     rest: Value | None = None  # what lies under keys that are not known
     spot: Spot | None = None
+    missing: Value | None = None  # what makes the value of a missing key: `defaultdict(list)`
 
 
 @dataclass(eq=False, slots=True)
