@@ -157,3 +157,20 @@ def test_losses_in_a_dict_are_losses_of_their_own() -> None:
     assert [row.name for row in audit.parameters() if row.reached] == ["back.weight", "back.bias"]
     with pytest.raises(Exception, match="the loss function returned int, not a tensor"):
         freezelint.audit(model, x, loss=lambda _out: 3)
+
+
+def test_a_function_that_hands_the_gradient_on_is_not_blamed_for_a_cut_before_it() -> None:
+    """A full backward hook puts a custom Function round its module."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+            self.b.register_full_backward_hook(lambda module, given, got: None)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.b(self.a(x).detach())
+            return out
+
+    report = freezelint.audit(Net(), torch.randn(2, 4))
+    assert [found.code for found in report.findings] == ["FRZ302"]

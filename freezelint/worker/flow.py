@@ -55,6 +55,7 @@ class Flow:
         self._position = 0
         self._node_value: dict[Any, int] = {}  # autograd node (or leaf) -> the value it made
         self._sharing: dict[int, list[Tensor]] = {}  # storage -> tensors
+        self._through: set[int] = set()  # values to which a custom Function's own node leads back
         self._hidden = {id(spot.tensor): spot for spot in recording.watch.hidden_leaves}
         for name, tensor in recording.parameters.items():
             self._start(tensor, "parameter", name)
@@ -64,6 +65,7 @@ class Flow:
             for self._position, op in enumerate(recording.recorder.ops):
                 self._operation(op)
             self._believe_backward()
+        self._leave_functions_whole()
 
     def value_of(self, tensor: Tensor) -> int:
         """The tensor's value as of the last operation looked at."""
@@ -150,6 +152,7 @@ class Flow:
         if node not in self._node_value and isinstance(node, torch.autograd.function.BackwardCFunction):
             for following in next_keys(node):
                 if following in self._node_value:
+                    self._through.add(self._node_value[following])
                     self._way(self._node_value[following], value, None, None, (node, following))
         self._node_value[node] = value
         self.node_is_data[node] = self.node_is_data.get(node, False) or self.values[value].data
@@ -186,6 +189,19 @@ class Flow:
             self._way(self._now[id(alias)], value.id)
             self._way(new, value.id)
             self._now[id(alias)] = value.id
+
+    def _leave_functions_whole(self) -> None:
+        """Where a custom Function's own node leads back to an operand, the operations inside it cut nothing there."""
+
+        through = self._through - {way.source for way in self.ways if way.cut and way.link and way.op is None}
+
+        def inner(way: Way) -> bool:
+            region = self.recording.watch.regions[way.op.region] if way.op and way.op.region >= 0 else None
+            made_inside = region is not None and region.live and way.op is not None and not way.op.grad_mode
+            return made_inside and way.cut is not None and way.source in through
+
+        self.ways = [way for way in self.ways if not inner(way)]
+        self.into = [[way for way in ways if not inner(way)] for ways in self.into]
 
     def _believe_backward(self) -> None:
         """Cut the ways over which the recorded backward handed nothing on (a custom Function that returned None)."""
