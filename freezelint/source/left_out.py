@@ -22,6 +22,7 @@ from freezelint.source.story import (
     Step,
     Story,
     TensorFlag,
+    Written,
 )
 from freezelint.source.tree import holds
 from freezelint.source.values import (
@@ -304,7 +305,10 @@ def _handed_in(spot: Spot, info: FunctionInfo) -> bool:
 
 
 def fixed(story: Story, group: LeftOut) -> bool:
-    """Whether a network that is left out is meant to stay as it is: loaded, named so, or held in eval mode."""
+    """Whether a network that is left out is not to be trained: loaded, named so, averaged, or held in eval mode."""
     if FIXED.search(group.names) or any(param.owner and param.owner.pretrained for param in group.params):
+        return True
+    moved = {id(one.param) for one in story.of(Written) if one.seq > group.event.seq and one.how in ("mul_", "lerp_")}
+    if all(id(param) in moved for param in group.params):
         return True
     return bool(group.modules) and all(module.modes and module.modes[-1][1] is False for module in group.modules)
