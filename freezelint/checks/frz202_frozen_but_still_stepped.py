@@ -20,7 +20,7 @@ from freezelint.source.values import NONE, Const, Grad, Optimizer, Param, Value
 RULE = Rule(
     code="FRZ202",
     name="frozen-but-still-stepped",
-    message="{target} is frozen while its gradients stay, so `{optimizer}` goes on moving it: {cause}",
+    message="freezing {target} leaves gradients behind, so `{optimizer}` goes on moving what is frozen: {cause}",
     fix="let `zero_grad()` set gradients to None",
     safety=Safety.UNSAFE,
     claim=ClaimKind.FROZEN_MOVES,

@@ -18,7 +18,7 @@ from freezelint.source.values import Const, Dict, Instance, Param, parameters_of
 RULE = Rule(
     code="FRZ306",
     name="reentrant-checkpoint-cut",
-    message="no input of this reentrant checkpoint requires grad: {lost} inside it gets no gradient",
+    message="no input of this reentrant checkpoint requires grad: no gradient gets to {lost} inside it",
     fix="pass `use_reentrant=False`",
     safety=Safety.SAFE,
     claim=ClaimKind.STARVED,
