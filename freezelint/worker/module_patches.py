@@ -81,7 +81,7 @@ class ModulePatches:
         self.put(nn.Module, "add_module", register)
 
     def module_helpers(self) -> None:
-        """What is asked of modules from outside their forward: zeroing, clipping, walking parameters, loading."""
+        """What is asked of modules from outside their forward: zeroing, clipping, walking parameters."""
         monitor = self.monitor
 
         def zero(original: Any) -> Any:
@@ -103,6 +103,18 @@ class ModulePatches:
                     monitor.safely(monitor.iterator_taken, parameters, monitor.places.here())
 
             return wrapper
+
+        self.put(nn.Module, "zero_grad", zero)
+        self.put(nn.Module, "parameters", monitor.drains.wrap)
+        for name in ("named_parameters", "named_modules", "named_children"):
+            self.put(nn.Module, name, monitor.drains.wrap_named)
+        for name in ("clip_grad_norm_", "clip_grad_value_"):
+            self.put(torch.nn.utils, name, clip)
+        self.weights_given()
+
+    def weights_given(self) -> None:
+        """Where parameters come from: made, copied, or taken from a table."""
+        monitor = self.monitor
 
         def pretrained(original: Any) -> Any:
             function = original.__func__
@@ -138,10 +150,4 @@ class ModulePatches:
 
         self.put(nn.Parameter, "__new__", made)
         self.put(nn.Parameter, "__deepcopy__", copied)
-        self.put(nn.Module, "zero_grad", zero)
-        self.put(nn.Module, "parameters", monitor.drains.wrap)
-        for name in ("named_parameters", "named_modules", "named_children"):
-            self.put(nn.Module, name, monitor.drains.wrap_named)
-        for name in ("clip_grad_norm_", "clip_grad_value_"):
-            self.put(torch.nn.utils, name, clip)
         self.put(nn.Embedding, "from_pretrained", pretrained)
