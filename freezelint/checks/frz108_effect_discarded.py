@@ -28,9 +28,6 @@ FREEZE = re.compile(r"_?(un)?freeze\w*")
 @RULE.on(Statement)
 def discarded(event: Statement, story: Story) -> Iterator[Finding]:
     node: cst.BaseExpression = event.node
-    if type(node) is cst.Call:
-        yield from thrown_away(event, node, story)
-        return
     if isinstance(node, (cst.ListComp, cst.GeneratorExp, cst.SetComp)):
         node = node.elt
     parts = [element.value for element in node.elements] if isinstance(node, cst.Tuple) else [node]
