@@ -33,7 +33,6 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Third packages, and the only places of ours that may import them.
 ALLOWED = {
     "torch": ("worker", "api", "integrations"),
-    "libcst": ("source", "checks"),
     "typer": ("cli",),
     "pygls": ("server", "commands"),
     "lsprotocol": ("server",),
@@ -42,8 +41,6 @@ ALLOWED = {
     "tomli": ("config",),
 }
 IN_PROCESS = ("api", "integrations")  # the user's own process: torch is there already
-FORBIDDEN = ("libcst.matchers", "libcst.codemod")
-PROVIDERS = ("ScopeProvider", "QualifiedNameProvider", "ParentNodeProvider", "FullyQualifiedNameProvider")
 
 
 def name_of(path: Path) -> str:
@@ -101,12 +98,6 @@ def test_third_packages_stay_where_they_belong(path: Path) -> None:
         assert head in ALLOWED, f"{path.name}:{line}: {module}"
         places = ALLOWED[head]
         assert any(name == place or name.startswith(f"{place}.") for place in places), f"{path.name}:{line}: {module}"
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_costly_parts_of_the_parser_are_not_used(path: Path) -> None:
-    assert [line for module, line, _ in imports(path) if module.startswith(FORBIDDEN)] == []
-    assert not [name for name in PROVIDERS if name in path.read_text(encoding="utf-8")]
 
 
 def test_worker_imports_nothing_of_ours() -> None:

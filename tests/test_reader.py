@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-import libcst
 import pytest
 
 from freezelint.source.lint import Project, read_file
@@ -297,49 +296,3 @@ def test_odd_programs_do_not_stop_the_reader(text: str) -> None:
 
     report = lint_file("/nowhere/train.py", HEAD + text, Project([Path("/nowhere")]), frozenset(all_rules()))
     assert {finding.code for finding in report.findings} <= {"FRZ002", "FRZ108"}
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_positions_are_those_of_libcst(newline: str) -> None:
-    from libcst.metadata import MetadataWrapper, PositionProvider
-
-    from freezelint.source.positions import Positions
-    from freezelint.source.tree import walk
-
-    text = '''# first
-
-import a; import b; c = """
-two lines"""
-
-@wrap(
-    1,
-)
-# between
-@other
-def f(x,
-      *args, **more):
-
-    return [y for y in x if y]  # after
-
-
-class Net(Base):
-    """Words."""
-    def forward(self): return self.a[0].b \\
-        + 1
-if c: d = 1
-else:
-    async def g():
-        await f(1)
-'''.replace("\n", newline)
-    tree = libcst.parse_module(text)
-    expected = MetadataWrapper(tree, unsafe_skip_copy=True).resolve(PositionProvider)
-    positions = Positions(tree, text)
-    seen = 0
-    for node in walk(tree):
-        if (range_ := expected.get(node)) is not None and node is not tree:
-            start, end = range_.start, range_.end
-            assert positions.of(node) == (start.line, start.column, end.line, end.column), libcst.Module(
-                []
-            ).code_for_node(node)
-            seen += 1
-    assert seen > 60

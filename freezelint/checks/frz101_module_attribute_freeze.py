@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.flags import (
     after_module_failed,
     already,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Place, Rule
+from freezelint.source import cst
 from freezelint.source.flags import (
     already,
     assignment,
@@ -93,7 +92,7 @@ def without_effect(event: Statement, _story: Story) -> Iterator[Finding]:
         return
     if isinstance(node, cst.Comparison) and len(node.comparisons) == 1 and isinstance(node.left, cst.Attribute):
         target = node.comparisons[0]
-        if isinstance(target.operator, cst.Equal) and node.left.attr.value.rstrip("_") == "requires_grad":
+        if target.operator == "Equal" and node.left.attr.value.rstrip("_") == "requires_grad":
             owner, text = code(event, node.left.value), event.spot.text
             right = f"{owner}.requires_grad = {code(event, target.comparator)}"
             edits: tuple[tuple[Place, str], ...] = ((event.spot, right),)

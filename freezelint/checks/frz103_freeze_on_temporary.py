@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Place, Rule
+from freezelint.source import cst
 from freezelint.source.flags import code, flag_of, handed, held, loop_around, method_name, origin, scope, temporary
 from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, Event, Spot, Statement, Story, TensorFlag

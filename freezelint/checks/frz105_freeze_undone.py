@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
-from freezelint.source import freezes, intent, polarity
+from freezelint.source import cst, freezes, intent, polarity
 from freezelint.source.flags import code, held, loop_around
 from freezelint.source.freezes import Setting
 from freezelint.source.story import AttributeSet, Called, Event, GradFlag, ModuleCall, Rebound, Replaced, Spot, Story

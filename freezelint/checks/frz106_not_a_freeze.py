@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Place, Rule
-from freezelint.source import intent
+from freezelint.source import cst, intent
 from freezelint.source.flags import code, misspelt
 from freezelint.source.story import (
     AttributeSet,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Severity
 from freezelint.rule import Rule
-from freezelint.source import freezes, weights
+from freezelint.source import cst, freezes, weights
 from freezelint.source.freezes import Setting
 from freezelint.source.story import Backward, Built, GradFlag, Story
 from freezelint.source.syntax import within_function

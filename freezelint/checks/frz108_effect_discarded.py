@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Place, Rule
-from freezelint.source import library
+from freezelint.source import cst, library
 from freezelint.source.flags import code, held, loop_around, method_name, scope, shown
 from freezelint.source.story import Backward, Event, Spot, Statement, Step, Story
 from freezelint.source.values import Data, External, Func, Instance, Manager, Method, Param, Tensor, Value

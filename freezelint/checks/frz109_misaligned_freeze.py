@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.flags import code, held, loop_around
 from freezelint.source.story import AttributeSet, Called, Event, Spot, Story
 from freezelint.source.values import Const, Instance, Param, ParamIter, Seq, Value, modules_in, submodules

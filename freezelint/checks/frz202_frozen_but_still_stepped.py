@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.edits import ancestors, without_argument
 from freezelint.source.histories import freezes
 from freezelint.source.idle_steps import decay, moves

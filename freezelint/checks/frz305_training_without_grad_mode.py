@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.gradient_map import GradientMap
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.loss_terms import all_without_grad, losses, lost_names, runs_alone, without_grad_mode
 from freezelint.source.story import Backward, ModeChange, Spot, Story
 from freezelint.source.switches import leaks, left_off_by_import

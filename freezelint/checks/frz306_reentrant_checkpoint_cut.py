@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-import libcst as cst
-
-from freezelint.findings import ClaimKind, Finding, Safety
+from freezelint.findings import ClaimKind, Finding, Location, Safety
 from freezelint.gradient_map import Cause, GradientMap
 from freezelint.rule import Place, Rule
+from freezelint.source import cst
 from freezelint.source.loss_terms import losses, lost_names
 from freezelint.source.starved import named
 from freezelint.source.story import Backward, Called, Spot, Story
@@ -60,8 +60,12 @@ def not_reentrant(place: Any) -> tuple[tuple[Place, str], ...]:
         if arg.keyword is not None and arg.keyword.value == "use_reentrant":
             return ((Spot(place.file, arg.value), "False"),)
     last = place.node.args[-1]
-    code = place.file.code(last.with_changes(comma=cst.MaybeSentinel.DEFAULT))
-    return ((Spot(place.file, last.value), f"{code}, use_reentrant=False"),) if not last.keyword else ()
+    ends, whole = place.file.positions.offsets(last), place.file.positions.offsets(place.node)
+    if last.keyword or ends is None or whole is None:
+        return ()
+    brackets = re.match(r"[\s)]*\)", place.file.text[ends[1] : whole[1] - 1])  # round the argument
+    line, column = place.file.positions.place(ends[1] + (brackets.end() if brackets else 0))
+    return ((Location(place.file.path, line, column, line, column), ", use_reentrant=False"),)
 
 
 @RULE.on(Called)

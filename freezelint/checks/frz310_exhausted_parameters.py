@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.late import ordered
 from freezelint.source.story import Consumed, Event, Story
 from freezelint.source.values import ParamIter

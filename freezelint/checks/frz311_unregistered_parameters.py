@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
+from freezelint.source import cst
+from freezelint.source.edits import call_without
 from freezelint.source.hidden import Hidden, hidden_in, made_in_forward, params_made_in_forward
 from freezelint.source.story import AttributeSet, Spot, Story
 from freezelint.source.syntax import torch_nn
@@ -91,10 +91,7 @@ def _without_flag(spot: Spot) -> str:
     args = [arg for arg in node.args if not (arg.keyword and arg.keyword.value == "requires_grad")]
     if spot.file.code(node.func).split(".")[-1] == "Variable" and args:
         return spot.file.code(args[0].value)
-    if args and len(args) < len(node.args):
-        args[-1] = args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
-        return spot.file.code(node.with_changes(args=args))
-    return spot.text
+    return call_without(spot, "requires_grad") if args else spot.text
 
 
 @RULE.on(Facts, ModelReport)

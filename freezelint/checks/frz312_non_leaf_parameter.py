@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.gradient_map import Kind
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.late import ordered
 from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, OptimizerBuilt, Replaced, Spot, Step, Story
@@ -129,9 +128,11 @@ def _inside(event: AttributeSet, made: Param) -> tuple[tuple[tuple[Spot, str], .
     if not isinstance(call, cst.Call) or outer is None or not call.args or call.args[0].keyword:
         return (), "nn.Parameter(...)"
     data = call.args[0].value
-    if not isinstance(data, ATOMS) and not data.lpar:
-        data = data.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
-    text = file.code(outer.deep_replace(call, data))
+    inner = file.code(data) if isinstance(data, ATOMS) else f"({file.code(data)})"
+    whole, part = file.positions.offsets(outer), file.positions.offsets(call)
+    if whole is None or part is None:
+        return (), "nn.Parameter(...)"
+    text = file.text[whole[0] : part[0]] + inner + file.text[part[1] : whole[1]]
     more = "".join(f", {file.code(arg).rstrip(' ,')}" for arg in call.args[1:])
     new = f"{file.code(call.func)}({text}{more})"
     return ((Spot(file, outer), new),), new

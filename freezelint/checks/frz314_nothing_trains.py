@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.gradient_map import Kind
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.story import Backward, Called, GradFlag, OptimizerBuilt, Step, Story
 from freezelint.source.syntax import tests_over
 from freezelint.source.values import Dict, Param, ParamIter, Seq, Value

@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.story import Autocast, Backward, Called, Event, ModuleCall, Spot, Step, Story
 from freezelint.source.values import Instance, parameters_of, submodules
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.gradient_map import GradientMap, Kind, Node
 from freezelint.rule import Rule
-from freezelint.source import edits
+from freezelint.source import cst, edits
 from freezelint.source.story import Spot, Story
 from freezelint.source.wasted import read_inputs, training_passes
 

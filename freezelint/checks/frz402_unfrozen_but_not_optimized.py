@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.edits import freeze_before
 from freezelint.source.late import came_late, missing
 from freezelint.source.left_out import LeftOut, feeds, groups_left_out, root_of, use_of

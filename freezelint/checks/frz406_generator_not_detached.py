@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.edits import Edits
 from freezelint.source.fate import fate, served
 from freezelint.source.left_out import largest_of, listed, names_of, outermost, root_of

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
 from freezelint.rule import Rule
+from freezelint.source import cst
 from freezelint.source.edits import freeze_before
 from freezelint.source.left_out import largest_of, listed, names_of, root_of
 from freezelint.source.story import Called, OptimizerBuilt, Spot, Step, Story
@@ -65,7 +64,7 @@ def place(event: OptimizerBuilt, group: Dict) -> Spot:
         key = getattr(element, "key", None)
         if (
             isinstance(key, cst.SimpleString)
-            and key.raw_value == "lr"
+            and key.value == "lr"
             and isinstance(element.value, (cst.Float, cst.Integer))
         ):
             assert group.spot is not None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Cut
 from freezelint.source import (
     container_methods,
+    cst,
     library,
 )
 from freezelint.source.reader import Reader

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import elements, library, objects, training
+from freezelint.source import cst, elements, library, objects, training
 from freezelint.source.reader import Reader
 from freezelint.source.story import Checkpointed, GradRead, Mode, ModeChange
 from freezelint.source.syntax import loop_numbers, parents

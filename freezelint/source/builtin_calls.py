@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import elements, objects, ranges
+from freezelint.source import cst, elements, objects, ranges
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
     FALSE,

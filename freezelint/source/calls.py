@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import libcst as cst
-
 from freezelint.source import (
     autograd_calls,
     builtin_calls,
     construct,
     container_methods,
+    cst,
     decorators,
     elements,
     expressions,

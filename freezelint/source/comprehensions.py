@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import libcst as cst
-
-from freezelint.source import elements, expressions, ranges
+from freezelint.source import cst, elements, expressions, ranges
 from freezelint.source.project import dotted
 from freezelint.source.reader import Reader
 from freezelint.source.values import (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import libcst as cst
-
-from freezelint.source import calls, library, modules, objects, training
+from freezelint.source import calls, cst, library, modules, objects, training
 from freezelint.source.reader import MAX_DEPTH, Reader
 from freezelint.source.story import ModuleCall
 from freezelint.source.values import (

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import libcst as cst
-
+from freezelint.source import cst
 from freezelint.source.project import ClassInfo, ModuleInfo
 from freezelint.source.story import Spot
 from freezelint.source.tree import children

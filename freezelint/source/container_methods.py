@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import libcst as cst
-
-from freezelint.source import builtin_calls, elements
+from freezelint.source import builtin_calls, cst, elements
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
     NONE,

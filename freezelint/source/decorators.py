@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-import libcst as cst
-
+from freezelint.source import cst
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.story import Mode, Spot
 from freezelint.source.tree import holds, walk

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import libcst as cst
-
 from freezelint.findings import Location
 from freezelint.rule import Place
+from freezelint.source import cst
 from freezelint.source.elements import dotted_names
 from freezelint.source.story import Event, Spot
 from freezelint.source.tree import children
 from freezelint.source.values import Instance
 
 Edits = tuple[tuple[Place, str], ...]
+_TO_COMMA = re.compile(r"(?:[\s)]|#[^\n]*\n)*,")  # from the end of an argument, brackets round it too
 
 
 def ancestors(spot: Spot) -> list[cst.CSTNode]:
@@ -52,15 +52,29 @@ def is_statement(spot: Spot) -> bool:
 
 def without_argument(spot: Spot, keyword: str) -> Edits:
     """The call at `spot` without one keyword argument."""
+    text = call_without(spot, keyword)
+    return ((spot, text),) if text != spot.text else ()
+
+
+def call_without(spot: Spot, keyword: str) -> str:
+    """The text of the call at `spot` without one keyword argument; the rest stays as it is written."""
     call = spot.node
-    if not isinstance(call, cst.Call):
-        return ()
-    kept = [arg for arg in call.args if arg.keyword is None or arg.keyword.value != keyword]
-    if len(kept) == len(call.args):
-        return ()
-    if kept:
-        kept[-1] = kept[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT, whitespace_after_arg=cst.SimpleWhitespace(""))
-    return ((spot, spot.file.code(call.with_changes(args=kept))),)
+    named = [arg.keyword.value if arg.keyword else "" for arg in call.args] if isinstance(call, cst.Call) else []
+    if not isinstance(call, cst.Call) or keyword not in named:
+        return spot.text
+    number = named.index(keyword)
+    places = [spot.file.positions.offsets(arg) or (0, 0) for arg in call.args]
+    first, last = spot.file.positions.offsets(call) or (0, 0)
+    text = spot.file.text
+    if len(places) == 1:
+        start, end = places[0][0], last - 1
+    elif number + 1 < len(places):
+        start, end = places[number][0], places[number + 1][0]
+    else:
+        before = places[number - 1][1]
+        comma = _TO_COMMA.match(text, before)
+        start, end = (comma.end() - 1 if comma else before), places[number][1]
+    return text[first:start] + text[end:last]
 
 
 def freeze_before(event: Event, root: Instance | None, modules: Sequence[Instance]) -> Edits:

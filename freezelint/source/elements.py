@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import libcst as cst
-
-from freezelint.source import library, modules, objects, writes
+from freezelint.source import cst, library, modules, objects, writes
 from freezelint.source.project import dotted
 from freezelint.source.reader import Reader
 from freezelint.source.story import AttributeSet, Called, Consumed, Replaced

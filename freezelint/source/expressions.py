@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import arithmetic, calls, comprehensions, elements, objects
+from freezelint.source import arithmetic, calls, comprehensions, cst, elements, objects
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import Frame, Reader
 from freezelint.source.story import Tested
@@ -82,26 +78,8 @@ def call(reader: Reader, node: cst.Call) -> Value:
     return calls.call_node(reader, node)
 
 
-def literal(reader: Reader, node: cst.BaseExpression) -> Value:
-    return _literal(node.value)  # type: ignore[attr-defined]
-
-
-@lru_cache(maxsize=4096)
-def _literal(text: str) -> Value:
-    try:
-        return Const(ast.literal_eval(text))
-    except (ValueError, SyntaxError):
-        return UNKNOWN
-
-
-def joined_string(reader: Reader, node: cst.ConcatenatedString) -> Value:
-    left, right = evaluate(reader, node.left), evaluate(reader, node.right)
-    if isinstance(left, Const) and isinstance(right, Const):
-        try:
-            return Const(left.value + right.value)
-        except TypeError:
-            return UNKNOWN
-    return UNKNOWN
+def literal(reader: Reader, node: cst.Integer | cst.Float | cst.SimpleString) -> Value:
+    return Const(node.value)
 
 
 def formatted(reader: Reader, node: cst.FormattedString) -> Value:
@@ -172,15 +150,15 @@ def subscript(reader: Reader, node: cst.Subscript) -> Value:
 
 def binary(reader: Reader, node: cst.BinaryOperation) -> Value:
     values = [evaluate(reader, node.left), evaluate(reader, node.right)]
-    return arithmetic.arithmetic(reader, node, values, type(node.operator).__name__)
+    return arithmetic.arithmetic(reader, node, values, node.operator)
 
 
 def unary(reader: Reader, node: cst.UnaryOperation) -> Value:
     value = evaluate(reader, node.expression)
-    if isinstance(node.operator, cst.Not):
+    if node.operator == "Not":
         known = truth_of(reader, value)
         return UNKNOWN if known is None else (FALSE if known else TRUE)
-    if isinstance(value, Const) and isinstance(value.value, (int, float)) and isinstance(node.operator, cst.Minus):
+    if isinstance(value, Const) and isinstance(value.value, (int, float)) and node.operator == "Minus":
         return Const(-value.value)
     if isinstance(value, (Tensor, Data, Param)):
         return arithmetic.arithmetic(reader, node, [value], "Minus")
@@ -191,13 +169,13 @@ def boolean(reader: Reader, node: cst.BooleanOperation) -> Value:
     left = evaluate(reader, node.left)
     tested(reader, node.left, left)
     known = truth_of(reader, left)
-    stops = known is False if isinstance(node.operator, cst.And) else known is True
+    stops = known is False if node.operator == "And" else known is True
     if stops:
         return left
     right = evaluate(reader, node.right)
-    if known is not None or right == Const(isinstance(node.operator, cst.Or)):  # `… and False`, `… or True`
+    if known is not None or right == Const(node.operator == "Or"):  # `… and False`, `… or True`
         return right
-    if isinstance(node.operator, cst.Or) and isinstance(left, Union):
+    if node.operator == "Or" and isinstance(left, Union):
         left = reader.join([option for option in left.options if option is not NONE]) or left
     joined: Value = reader.join([left, right])
     return joined
@@ -211,7 +189,7 @@ def comparison(reader: Reader, node: cst.Comparison) -> Value:
         return UNKNOWN
     target = node.comparisons[0]
     right = evaluate(reader, target.comparator)
-    operator = type(target.operator).__name__
+    operator = target.operator
     if operator in ("Is", "IsNot"):
         known = _is_none(left) if right == NONE else (_is_none(right) if left == NONE else None)
         if known is None and isinstance(left, Const) and isinstance(right, Const):
@@ -298,7 +276,7 @@ def truth(reader: Reader, node: cst.BaseExpression) -> tuple[bool | None, str, b
     """(True, False or None where it cannot be told; the text that makes it the same condition elsewhere; negated)."""
     negated = False
     inner: cst.BaseExpression = node
-    while type(inner) is cst.UnaryOperation and isinstance(inner.operator, cst.Not):
+    while type(inner) is cst.UnaryOperation and inner.operator == "Not":
         negated, inner = not negated, inner.expression
     value = evaluate(reader, inner)
     tested(reader, inner, value)
@@ -362,7 +340,6 @@ EXPRESSIONS: dict[type, Callable[[Reader, Any], Value]] = {
     cst.Integer: literal,
     cst.Float: literal,
     cst.SimpleString: literal,
-    cst.ConcatenatedString: joined_string,
     cst.FormattedString: formatted,
     cst.Tuple: sequence,
     cst.List: sequence,

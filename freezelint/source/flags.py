@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-import libcst as cst
-
 from freezelint.findings import Location
+from freezelint.source import cst
 from freezelint.source.project import ClassInfo
 from freezelint.source.story import AttributeSet, Event, OptimizerBuilt, Spot, Story
 from freezelint.source.syntax import within_function
@@ -62,7 +61,7 @@ def handed(story: Story, params: list[Param]) -> tuple[tuple[Spot, str], ...]:
 def assignment(event: AttributeSet) -> Location | None:
     """The range of `target.name = value` where that is a statement of its own; None for chains and tuples."""
     node, value = event.node, event.value_node
-    if value is None or not isinstance(node, cst.Attribute) or node.lpar or getattr(value, "lpar", ()):
+    if value is None or not isinstance(node, cst.Attribute):
         return None
     left, right = event.spot.locate(), Spot(event.spot.file, value).locate()
     lines = python_lines(event.spot.file.text)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-import libcst as cst
-
+from freezelint.source import cst
 from freezelint.source.story import (
     AttributeSet,
     Backward,

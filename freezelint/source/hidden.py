@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import libcst as cst
-
 from freezelint.gradient_map import Kind
+from freezelint.source import cst
 from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, Built, Called, GradFlag, Loaded, ModuleCall, Story
 from freezelint.source.syntax import enclosing

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import libcst as cst
-
 from freezelint.rule import Place
+from freezelint.source import cst
 from freezelint.source.story import ModeChange, Spot, Story
 
 

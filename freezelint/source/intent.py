@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-import libcst as cst
-
-from freezelint.source import polarity
+from freezelint.source import cst, polarity
 from freezelint.source.story import Event, Spot
 from freezelint.source.syntax import within_function
 from freezelint.textfile import python_lines

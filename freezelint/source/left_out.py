@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import libcst as cst
-
 from freezelint.gradient_map import Edge
+from freezelint.source import cst
 from freezelint.source.elements import dotted_names
 from freezelint.source.project import FunctionInfo
 from freezelint.source.story import (

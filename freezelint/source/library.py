@@ -65,7 +65,7 @@ NO_TENSOR = frozenset(
 )
 SAME = frozenset("to cuda cpu contiguous float double half bfloat16 pin_memory share_memory_ type".split())
 
-# Operations that save an operand for the gradient of another one (operators by libcst's names), and such criteria.
+# Operations that save an operand for the gradient of another one (operators by their names), and such criteria.
 SAVES = frozenset(
     "Multiply MultiplyAssign Divide DivideAssign MatrixMultiply Power item mul mul_ multiply div div_ divide matmul mm "
     "bmm mv dot outer einsum addmm linear bilinear conv1d conv2d conv3d mse_loss smooth_l1_loss huber_loss kl_div "

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-
-import libcst as cst
 
 from freezelint.findings import Finding, Location
 from freezelint.rule import Check, ask, table
 from freezelint.source import objects, training
 from freezelint.source.calls import call_function
+from freezelint.source.cst.parse import BROKEN
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, Project
 from freezelint.source.reader import BudgetSpent, Reader
 from freezelint.source.statements import block
@@ -51,13 +48,9 @@ def lint_file(path: str, text: str, project: Project, codes: frozenset[str]) -> 
     before = dict(project.read)
     try:
         file = project.add(path, text)
-    except cst.ParserSyntaxError as error:
+    except BROKEN as error:
         if "FRZ002" in codes:
-            report.findings.append(_unparsed(path, text, error))
-        return report
-    except (RecursionError, ValueError) as error:
-        at = Location(path, 1, 0, 1, 0)
-        report.findings.append(Finding("FRZ002", f"does not parse: {type(error).__name__}", at))
+            report.findings.append(_unparsed(path, error))
         return report
     checks = table(codes)
     seen: set[tuple[str, Location]] = set()
@@ -72,18 +65,12 @@ def lint_file(path: str, text: str, project: Project, codes: frozenset[str]) -> 
     return report
 
 
-def _unparsed(path: str, text: str, error: cst.ParserSyntaxError) -> Finding:
-    """FRZ002 with Python's own reason and place; libcst's where this Python would accept the text."""
-    line, column, reason = error.raw_line, error.raw_column, error.message.split(" @ ")[0]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(text)
-    except (SyntaxError, ValueError) as known:
-        if isinstance(known, SyntaxError):
-            line, column, reason = known.lineno or line, (known.offset or 1) - 1, known.msg
-    column = max(column, 0)
-    return Finding("FRZ002", f"does not parse: {reason}", Location(path, line, column, line, column + 1))
+def _unparsed(path: str, error: BaseException) -> Finding:
+    """FRZ002 with Python's own reason and place."""
+    if not isinstance(error, SyntaxError):
+        return Finding("FRZ002", f"does not parse: {error or type(error).__name__}", Location(path, 1, 0, 1, 0))
+    line, column = error.lineno or 1, max((error.offset or 1) - 1, 0)
+    return Finding("FRZ002", f"does not parse: {error.msg}", Location(path, line, column, line, column + 1))
 
 
 def _ask(checks: dict[type, list[Check]], story: Story) -> Iterator[Finding]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import elements, library, modules, objects
+from freezelint.source import cst, elements, library, modules, objects
 from freezelint.source.reader import Reader
 from freezelint.source.story import Called, ZeroGrad
 from freezelint.source.values import (

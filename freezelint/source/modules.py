@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import libcst as cst
-
-from freezelint.source import library
+from freezelint.source import cst, library
 from freezelint.source.story import Built, GradFlag, Loaded, TrainMode
 from freezelint.source.values import (
     Const,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import library, modules
+from freezelint.source import cst, library, modules
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, dotted
 from freezelint.source.reader import Frame, Reader
 from freezelint.source.story import AttributeSet, GradRead, Replaced, TensorFlag

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import libcst as cst
+from freezelint.source import cst
 
 TRAIN = frozenset(
     "train trainable trained update updated updatable finetune finetuned tune tuned tunable learn learned learnable "
@@ -20,7 +20,7 @@ MUDDLED = frozenset(
 
 def says(node: cst.BaseExpression) -> bool | None:
     """True: the expression asks for training; False: for a freeze; None: nobody can tell from its name."""
-    if isinstance(node, cst.UnaryOperation) and isinstance(node.operator, cst.Not):
+    if isinstance(node, cst.UnaryOperation) and node.operator == "Not":
         inner = says(node.expression)
         return None if inner is None else not inner
     if isinstance(node, cst.IfExp):
@@ -30,7 +30,7 @@ def says(node: cst.BaseExpression) -> bool | None:
     name = node.value if isinstance(node, cst.Name) else node.attr.value if isinstance(node, cst.Attribute) else ""
     if isinstance(node, cst.Subscript) and len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
         key = node.slice[0].slice.value
-        name = key.raw_value if isinstance(key, cst.SimpleString) else ""
+        name = key.value if isinstance(key, cst.SimpleString) and isinstance(key.value, str) else ""
     words = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
     trains, freezes = words & TRAIN, words & FREEZE
     if words & MUDDLED or bool(trains) == bool(freezes):
@@ -51,9 +51,9 @@ def _compared(left: cst.BaseExpression, right: cst.ComparisonTarget) -> bool | N
     flag, inner = truth(right.comparator), says(left)
     if flag is None or inner is None:
         return None
-    if isinstance(right.operator, (cst.NotEqual, cst.IsNot)):
+    if right.operator in ("NotEqual", "IsNot"):
         flag = not flag
-    elif not isinstance(right.operator, (cst.Equal, cst.Is)):
+    elif right.operator not in ("Equal", "Is"):
         return None
     return inner if flag else not inner
 

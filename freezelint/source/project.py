@@ -1,11 +1,10 @@
-"""The project index: files parsed once with libcst, their top-level names, classes, functions and imports.
+"""The project index: files parsed once, their top-level names, classes, functions and imports.
 
 Nothing is imported or executed. A name that leads out of the project is an external dotted name.
 """
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import libcst as cst
-
 from freezelint.findings import Location
+from freezelint.source import cst
+from freezelint.source.cst.parse import BROKEN, parse
 from freezelint.source.positions import Positions
 from freezelint.source.texts import Texts, package_root
 from freezelint.textfile import python_lines
@@ -111,22 +110,6 @@ def dotted(node: cst.CSTNode) -> str:
     return ""
 
 
-def parse(text: str) -> cst.Module:
-    """`parse_module` without what only trees built by hand need: garbage collection and the validation of each node.
-
-    What the parser makes is valid by construction; validating it again is a third of the time.
-    """
-    was_on, validate = gc.isenabled(), cst.CSTNode.__post_init__
-    gc.disable()
-    cst.CSTNode.__post_init__ = lambda self: None  # type: ignore[method-assign]
-    try:
-        return cst.parse_module(text)
-    finally:
-        cst.CSTNode.__post_init__ = validate  # type: ignore[method-assign]
-        if was_on:
-            gc.enable()
-
-
 class ModuleInfo:
     """One parsed file."""
 
@@ -138,7 +121,7 @@ class ModuleInfo:
         self.imports: dict[str, tuple[str, str | None, int]] = {}  # name -> (module, name in it, dots)
         self.stars: list[tuple[str, int]] = []
         self.assigns: dict[str, cst.BaseExpression] = {}
-        self._positions = Positions(self.tree, text)
+        self.positions = Positions(text)
         self._bodies: dict[str, str] | None = None
         self._resolved: dict[str, Resolved] = {}
         self._codes: dict[int, tuple[cst.CSTNode, str]] = {}
@@ -184,12 +167,12 @@ class ModuleInfo:
         self.project.assigned[id(value)] = (value, self)
 
     def locate(self, node: cst.CSTNode) -> Location:
-        return Location(self.path, *(self._positions.of(node) or (1, 0, 1, 0)))
+        return Location(self.path, *(self.positions.of(node) or (1, 0, 1, 0)))
 
     def code(self, node: cst.CSTNode) -> str:
         known = self._codes.get(id(node))
         if known is None:  # the node is kept with its text: an id alone may be given again
-            known = self._codes[id(node)] = (node, self.tree.code_for_node(node).strip())
+            known = self._codes[id(node)] = (node, self.positions.text(node).strip())
         return known[1]
 
     def body_text(self, name: str) -> str:
@@ -286,7 +269,7 @@ def imported(node: cst.Import | cst.ImportFrom) -> Iterator[tuple[str, tuple[str
                 head = module.split(".")[0]
                 yield head, (head, None, 0)
         return
-    module, dots = dotted(node.module) if node.module else "", len(node.relative)
+    module, dots = dotted(node.module) if node.module else "", node.dots
     if isinstance(node.names, cst.ImportStar):
         yield "*", (module, None, dots)
         return
@@ -310,7 +293,7 @@ class Project:
         self.assigned: dict[int, tuple[cst.BaseExpression, ModuleInfo]] = {}  # by id: what top levels assign, and where
 
     def add(self, path: str, text: str) -> ModuleInfo:
-        """Parse the text of a file, unless it was read before as it is; raises libcst.ParserSyntaxError."""
+        """Parse the text of a file, unless it was read before as it is; raises what `parse` raises."""
         known = self._files.get(path)
         info = known if known is not None and known.text == text else ModuleInfo(path, text, self)
         self._files[path] = info
@@ -387,7 +370,7 @@ class Project:
                 if len(data) <= _LARGEST_DEPENDENCY:
                     self._files[path] = ModuleInfo(path, data.decode("utf-8-sig"), self)
                 self.read[path] = hashlib.sha256(data).hexdigest()
-            except (OSError, UnicodeDecodeError, cst.ParserSyntaxError, RecursionError):
+            except (OSError, UnicodeDecodeError, *BROKEN):
                 pass
         return self._files[path]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-import libcst as cst
-
+from freezelint.source import cst
 from freezelint.source.project import ModuleInfo
 from freezelint.source.values import Const, Seq, Value
 

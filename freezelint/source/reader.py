@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import library
+from freezelint.source import cst, library
 from freezelint.source.project import FunctionInfo, ModuleInfo, Project
 from freezelint.source.story import Context, Event, Mode, ModeChange, Saved, Spot, Story
 from freezelint.source.values import UNKNOWN, Data, Instance, Param, Params, Tensor, Union, Value, tensors_in, union

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Node
+from freezelint.source import cst
 from freezelint.source.story import Backward, GradRead, Loaded, OptimizerBuilt, Spot, Step, Story
 from freezelint.source.syntax import parents
 from freezelint.source.values import Instance, Param, options, parameters_of, submodules

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import libcst as cst
-
-from freezelint.source import arithmetic, calls, elements, objects, ranges
+from freezelint.source import arithmetic, calls, cst, elements, objects, ranges
 from freezelint.source.expressions import evaluate, iterate, truth
 from freezelint.source.module_methods import only_initialises
 from freezelint.source.project import class_info, dotted, imported
@@ -29,7 +27,7 @@ from freezelint.source.values import (
 )
 
 DECORATOR_STEPS = 300
-LINES = (cst.SimpleStatementLine, cst.SimpleStatementSuite)  # `isinstance` of libcst's nodes, all abstract, is slow
+LINES = (cst.SimpleStatementLine, cst.SimpleStatementSuite)
 
 
 def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | None:
@@ -72,12 +70,12 @@ def annotated(reader: Reader, node: cst.AnnAssign) -> str | None:
 
 def augmented(reader: Reader, node: cst.AugAssign) -> str | None:
     old, value = evaluate(reader, node.target), evaluate(reader, node.value)
-    if isinstance(old, Seq) and isinstance(node.operator, cst.AddAssign):
+    if isinstance(old, Seq) and node.operator == "AddAssign":
         old.items += value.items if isinstance(value, Seq) else elements.elements(reader, value, node)
         old.open = old.open or not isinstance(value, Seq)
         return None
     held = isinstance(old, Tensor) and isinstance(node.target, (cst.Name, cst.Subscript, cst.Attribute))
-    new = arithmetic.arithmetic(reader, node, [old, value], type(node.operator).__name__)
+    new = arithmetic.arithmetic(reader, node, [old, value], node.operator)
     if held and isinstance(node.target, cst.Subscript):
         return None
     bind(reader, node.target, new, node.value)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-import libcst as cst
-
+from freezelint.source import cst
 from freezelint.source.story import AttributeSet, Backward, Called, Event, GradRead, Step, Story, ZeroGrad
 from freezelint.source.syntax import resolved, tests_over, within_function
 from freezelint.source.values import Const, Object, Optimizer

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import libcst as cst
-
 from freezelint.findings import Location
 from freezelint.gradient_map import GradientMap
+from freezelint.source import cst
 from freezelint.source.values import Dict, Instance, Optimizer, Param, Tensor, Value
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import libcst as cst
-
+from freezelint.source import cst
 from freezelint.source.project import ModuleInfo, dotted
 from freezelint.source.story import Spot
 from freezelint.source.tree import children, walk

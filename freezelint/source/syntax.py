@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
-import libcst as cst
-
 from freezelint.findings import Location
+from freezelint.source import cst
 from freezelint.source.project import ModuleInfo, dotted
 from freezelint.source.story import Spot
 from freezelint.source.tree import children, walk

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import libcst as cst
-
+from freezelint.source import cst
 from freezelint.source.project import FunctionInfo, ModuleInfo
 
 

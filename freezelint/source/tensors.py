@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import autograd_calls, library, objects, training, writes
+from freezelint.source import autograd_calls, cst, library, objects, training, writes
 from freezelint.source.reader import Reader
 from freezelint.source.story import GradRead, TensorFlag
 from freezelint.source.values import FALSE, UNKNOWN, Const, Data, Param, Seq, Tensor, Value, hides

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import libcst as cst
-
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import autograd_calls, elements, library, modules, tensors, training
+from freezelint.source import autograd_calls, cst, elements, library, modules, tensors, training
 from freezelint.source.reader import Reader
 from freezelint.source.story import Called, Step, ZeroGrad
 from freezelint.source.values import (

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import libcst as cst
-
 from freezelint.gradient_map import Kind
-from freezelint.source import elements, modules, objects
+from freezelint.source import cst, elements, modules, objects
 from freezelint.source.reader import Reader
 from freezelint.source.story import (
     Backward,

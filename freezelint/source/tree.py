@@ -1,40 +1,20 @@
-"""Walking libcst trees without their visitors: what a node holds, less commas, brackets and white space.
-
-`CSTNode.children` and `visit` rebuild what they walk; that costs more than all rules together.
-"""
+"""Walking trees."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
-from functools import cache
 
-import libcst as cst
-
-_LAYOUT = (
-    "whitespace", "lpar", "rpar", "lbracket", "rbracket", "lbrace", "rbrace", "comma", "semicolon", "equal", "dot",
-    "colon", "indent", "newline", "header", "footer", "leading_lines", "lines_after", "trailing", "operator",
-    "empty", "async", "asynchronous", "default_indent", "default_newline", "encoding", "has_trailing",
-)  # fmt: skip
-
-_PLAIN = (str, bool, cst.MaybeSentinel)  # asking for CSTNode itself, an abstract class, is slow
-
-
-@cache
-def _parts(kind: type[cst.CSTNode]) -> tuple[str, ...]:
-    if kind.__name__ in ("Name", "Integer", "Float", "SimpleString", "Pass", "Break", "Continue", "Ellipsis"):
-        return ()
-    return tuple(field.name for field in fields(kind) if field.name != "star" and not field.name.startswith(_LAYOUT))
+from freezelint.source import cst
 
 
 def children(node: cst.CSTNode) -> list[cst.CSTNode]:
     """The nodes directly below, in the order of the fields."""
     found: list[cst.CSTNode] = []
-    for name in _parts(type(node)):
+    for name in node.FIELDS:
         value = getattr(node, name)
         if isinstance(value, (list, tuple)):
             found += value
-        elif value is not None and not isinstance(value, _PLAIN):
+        elif value is not None:
             found.append(value)
     return found
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import libcst as cst
-
 from freezelint.findings import Location
+from freezelint.source import cst
 from freezelint.source.starved import enclosing_with
 from freezelint.source.story import Spot
 from freezelint.textfile import python_lines

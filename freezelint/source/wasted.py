@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import libcst as cst
-
 from freezelint.gradient_map import Kind
+from freezelint.source import cst
 from freezelint.source.edits import assigned_name
 from freezelint.source.story import Backward, Checkpointed, GradRead, Spot, Story, TensorFlag
 from freezelint.source.values import Data, Tensor, Value, tensors_in

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-import libcst as cst
-
-from freezelint.source import library
+from freezelint.source import cst, library
 from freezelint.source.intent import comments
 from freezelint.source.story import AttributeSet, Built, Called, Event, ModuleCall, Step, Story, Written
 from freezelint.source.values import Instance, Param, parameters_of, submodules
@@ -91,9 +89,9 @@ def purpose(module: Instance, built: Built, frozen: Event) -> bool:
     for info in (*built.context.calls, *frozen.context.calls):
         texts.append(info.name)
         if info.owner is not None:
-            texts += [info.owner.name, info.owner.node.get_docstring() or ""]
+            texts += [info.owner.name, info.owner.node.docstring]
     if module.cls is not None:
-        texts.append(module.cls.node.get_docstring() or "")
+        texts.append(module.cls.node.docstring)
     return bool(NAMED_FIXED.search(names[0])) or any(ON_PURPOSE.search(text) for text in texts)
 
 

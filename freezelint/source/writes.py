@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import libcst as cst
-
+from freezelint.source import cst
 from freezelint.source.reader import Reader
 from freezelint.source.story import Written
 from freezelint.source.values import Param, Tensor, Value
