@@ -81,11 +81,15 @@ def audit(
 def findings_of(report: ModelReport) -> list[Finding]:
     """What every rule says of a traced model, in the order of places."""
     from freezelint.rule import all_rules, ask, table
+    from freezelint.settle import STARVATION, merge
 
     checks = table(frozenset(all_rules()))
     found = [*ask(checks, report.map, report), *ask(checks, report)]
     shown = Evidence("graph", Verdict.CONFIRMED, "seen in the trace", report.device)
-    return [finding.with_evidence(shown) for finding in sorted(found, key=lambda f: (f.location, f.code))]
+    told = [finding.with_evidence(shown) for finding in found]
+    starved = [finding for finding in told if finding.code in STARVATION]
+    others = [finding for finding in told if finding.code not in STARVATION]
+    return sorted([*merge([], starved), *others], key=lambda finding: (finding.location, finding.code))
 
 
 def _line(path: str, _cell: int | None, number: int) -> str:
