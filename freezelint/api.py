@@ -24,9 +24,10 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Whether every trainable parameter gets a gradient and no rule found more than a hint."""
+        """Whether every trainable parameter gets a gradient, from the loss or from an output that may be added to it,
+        and no rule found more than a hint."""
         serious = [finding for finding in self.findings if finding.severity is not Severity.HINT]
-        return not serious and not self.report.starved()
+        return not serious and all(row.output for row in self.report.starved())
 
     @property
     def map(self) -> GradientMap:
