@@ -35,7 +35,8 @@ def check(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
     for row in losses(map_, subject):
         if row.cut.cause not in CAUSES or row.cut.place is None:
             continue
-        key = (row.cut.place, row.term is None, *sorted(node.id for node in row.lost))
+        branch = row.cut.scope if isinstance(subject, Story) and _inside(row) else None  # of two, a trace sees one
+        key = (row.cut.place, branch, row.term is None, *sorted(node.id for node in row.lost))
         if key not in told and not without_grad_mode(map_, row) and not runs_alone(map_, row, subject):
             told.add(key)
             yield _report(row, subject)
