@@ -24,9 +24,10 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Whether every trainable parameter gets a gradient and no rule found more than a hint."""
+        """Whether every trainable parameter gets a gradient, from the loss or from an output that may be added to it,
+        and no rule found more than a hint."""
         serious = [finding for finding in self.findings if finding.severity is not Severity.HINT]
-        return not serious and not self.report.starved()
+        return not serious and all(row.output for row in self.report.starved())
 
     @property
     def map(self) -> GradientMap:
@@ -81,11 +82,15 @@ def audit(
 def findings_of(report: ModelReport) -> list[Finding]:
     """What every rule says of a traced model, in the order of places."""
     from freezelint.rule import all_rules, ask, table
+    from freezelint.settle import STARVATION, merge
 
     checks = table(frozenset(all_rules()))
     found = [*ask(checks, report.map, report), *ask(checks, report)]
     shown = Evidence("graph", Verdict.CONFIRMED, "seen in the trace", report.device)
-    return [finding.with_evidence(shown) for finding in sorted(found, key=lambda f: (f.location, f.code))]
+    told = [finding.with_evidence(shown) for finding in found]
+    starved = [finding for finding in told if finding.code in STARVATION]
+    others = [finding for finding in told if finding.code not in STARVATION]
+    return sorted([*merge([], starved), *others], key=lambda finding: (finding.location, finding.code))
 
 
 def _line(path: str, _cell: int | None, number: int) -> str:

@@ -100,6 +100,10 @@ class GradientMap:
     def losses(self) -> list[Node]:
         return [node for node in self.nodes if node.kind is Kind.LOSS]
 
+    def outputs(self) -> list[Node]:
+        """What a model returns beside the loss that backward starts from, and what could be a loss itself."""
+        return [node for node in self.nodes if node.kind is Kind.VALUE and "output" in node.numbers]
+
     def into(self, node: int) -> list[Edge]:
         return self._into[node]
 

@@ -64,6 +64,7 @@ class ParameterRow:
     in_optimizer: bool | None
     place: Location | None  # where it is made
     frozen_at: Location | None = None  # where set-up code froze it
+    output: str = ""  # the output beside the loss that reaches it where the loss does not
 
     @property
     def elements(self) -> int:

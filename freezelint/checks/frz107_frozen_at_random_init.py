@@ -56,27 +56,35 @@ def chosen(event: GradFlag) -> bool:
 def covered(line: Setting, story: Story) -> list[Instance]:
     """The largest modules all of whose parameters a line froze for good."""
     own_seqs = {event.seq for event in line.events}
+    later = {id(e.module) for e in story.of(Built) if e.seq > line.first.seq and e.module.cls is None}
+    earlier = {id(e.module) for e in story.of(Built) if e.seq < line.first.seq}
 
     def closed(param: Param) -> bool:
         """Frozen by this line; a part that was named only later has the history of the whole."""
         return any(seq in own_seqs for seq, *_ in param.flags) and story.flag_at(param) is False
 
-    whole = [m for m in story.modules if (own := held_then(line, m, story)) and all(closed(param) for param in own)]
+    def held_then(module: Instance) -> list[Param]:
+        """The parameters a module had when the line ran; a new head put in later is not among them.
+
+        Nothing for a module that was still being built and got other parameters afterwards.
+        """
+        params = parameters_of(module)
+        held = [param for param in params if id(param.owner) not in later]
+        return held if id(module) in earlier or len(held) == len(params) else []
+
+    whole = [m for m in candidates(line, story) if (own := held_then(m)) and all(closed(param) for param in own)]
     inner = {id(part) for module in whole for part in submodules(module)[1:]}
     return [module for module in whole if id(module) not in inner]
 
 
-def held_then(line: Setting, module: Instance, story: Story) -> list[Param]:
-    """The parameters a module had when the line ran; a new head put in later is not among them.
-
-    Nothing for a module that was still being built and got other parameters afterwards.
-    """
-    start = line.first.seq
-    later = {id(e.module) for e in story.of(Built) if e.seq > start and e.module.cls is None}
-    params = parameters_of(module)
-    held = [param for param in params if id(param.owner) not in later]
-    complete = any(event.module is module and event.seq < start for event in story.of(Built))
-    return held if complete or len(held) == len(params) else []
+def candidates(line: Setting, story: Story) -> list[Instance]:
+    """The modules that hold something a line froze; also the body of a model from a factory, frozen by its name."""
+    known = freezes.holders(story)
+    found = {id(module): module for key in line.params for module in known.get(key, ())}
+    for param in line.params.values():
+        if param.owner is not None and weights.body(param.owner):
+            found[id(param.owner)] = param.owner
+    return list(found.values())
 
 
 def harms(story: Story, module: Instance, event: GradFlag, built: Built) -> bool:

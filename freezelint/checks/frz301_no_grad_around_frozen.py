@@ -31,10 +31,14 @@ CAUSES = (Cause.NO_GRAD, Cause.INFERENCE_MODE)
 
 @RULE.on(GradientMap)
 def check(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
+    told: set[tuple[Any, ...]] = set()
     for row in losses(map_, subject):
         if row.cut.cause not in CAUSES or row.cut.place is None:
             continue
-        if not without_grad_mode(map_, row) and not runs_alone(map_, row, subject):
+        branch = row.cut.scope if isinstance(subject, Story) and _inside(row) else None  # of two, a trace sees one
+        key = (row.cut.place, branch, row.term is None, *sorted(node.id for node in row.lost))
+        if key not in told and not without_grad_mode(map_, row) and not runs_alone(map_, row, subject):
+            told.add(key)
             yield _report(row, subject)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from freezelint.findings import ClaimKind, Finding
+from freezelint.findings import ClaimKind, Finding, Severity
 from freezelint.gradient_map import GradientMap, Node
+from freezelint.model_report import ModelReport
 from freezelint.rule import Rule, locate
 from freezelint.source.loss_terms import losses, lost_names, runs_alone, without_grad_mode
 from freezelint.source.story import Story
@@ -17,6 +18,9 @@ RULE = Rule(
     name="unreachable-parameter",
     message="no loss depends on `{name}`: {why}, it stays at its initial values",
     claim=ClaimKind.STARVED,
+)
+BESIDE = (
+    "`loss` does not reach `{name}`, the output `{output}` does: its {count} parameters train only if that is added"
 )
 
 
@@ -51,10 +55,32 @@ def check_map(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
             yield RULE.report(row.cut.place, name=name.replace("`", ""), why=why, subject=name.replace("`", ""))
     if isinstance(subject, Story) or not map_.losses() or getattr(subject, "guessed", False):
         return  # what values decided against may be what other inputs need
-    rows: dict[Any, list[Node]] = {}
-    for node in map_.unreachable(loss.id for loss in map_.losses()):
-        if node.place is not None:
-            rows.setdefault(locate(node.place), []).append(node)
-    for place, nodes in rows.items():
+    starts = [loss.id for loss in map_.losses()]
+    beside = {node.id for output in map_.outputs() for node in _only_by(map_, output, starts)}
+    for place, nodes in _by_place(node for node in map_.unreachable(starts) if node.id not in beside):
         name = nodes[0].module or nodes[0].name
         yield RULE.report(place, name=name, why=f"{len(nodes)} parameters get no gradient", subject=name)
+
+
+@RULE.on(ModelReport)
+def check_outputs(report: ModelReport) -> Iterator[Finding]:
+    """What only another output of the model could train: right where the training adds it to the loss."""
+    map_ = report.map
+    for output in map_.outputs():
+        for place, nodes in _by_place(_only_by(map_, output, report.starts)):
+            name, told = nodes[0].module or nodes[0].name, output.name.removeprefix("output.")
+            yield RULE.report(
+                place, name=name, output=told, count=len(nodes), message=BESIDE, severity=Severity.HINT, subject=name
+            )
+
+
+def _only_by(map_: GradientMap, output: Node, starts: list[int]) -> list[Node]:
+    return map_.parameters(map_.reached([output.id]) - map_.reached(starts))
+
+
+def _by_place(nodes: Iterable[Node]) -> Iterable[tuple[Any, list[Node]]]:
+    rows: dict[Any, list[Node]] = {}
+    for node in nodes:
+        if node.place is not None:
+            rows.setdefault(locate(node.place), []).append(node)
+    return rows.items()

@@ -32,7 +32,7 @@ def reason(row: ParameterRow) -> str:
     if not row.trainable:
         return "do not require a gradient"
     if not row.reached:
-        return "get no gradient"
+        return f"get no gradient from `loss`, only from the output `{row.output}`" if row.output else "get no gradient"
     return "are in no optimizer" if row.in_optimizer is False else ""
 
 

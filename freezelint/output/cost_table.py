@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from freezelint.model_report import Bill, ModelReport, ModuleRow, count, flop, size
 
 MOST_ROWS = 14
+MOST_LOSSES = 6
 COLUMNS = ("module", "state", "parameters", "forward", "dgrad", "wgrad", "dgrad ops", "wgrad ops", "saved")
 STATES = {
     "trains": "trains", "starved": "starved", "passes": "frozen, passed", "frozen": "frozen",
@@ -23,6 +24,7 @@ def render(report: ModelReport) -> str:
     if report.whole.backward_flops and not report.starved():
         lines.append(f"backward: {report.share_of_backward():.3f} of what it is with everything trainable")
     lines.extend(_starved(report))
+    lines.extend(_reach(report))
     lines.extend(f"what if: {what_if}" for what_if in changes(report))
     lines.extend(f"note: {text}" for text in report.notes)
     return "\n".join(lines)
@@ -98,9 +100,29 @@ def _starved(report: ModelReport) -> list[str]:
     starved = report.starved()
     if not starved:
         return []
-    names = ", ".join(f"`{row.name}`" for row in starved[:4])
-    more = f" and {len(starved) - 4} more" if len(starved) > 4 else ""
-    return [f"no gradient reaches {len(starved)} trainable parameters: {names}{more}"]
+    groups: dict[str, list[str]] = {}
+    for row in starved:
+        groups.setdefault(row.output, []).append(f"`{row.name}`")
+    told = []
+    for output, names in groups.items():
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        but = f" from `loss`, only from the output `{output}`" if output else ""
+        told.append(f"no gradient reaches {len(names)} trainable parameters{but}: {', '.join(names[:4])}{more}")
+    return told
+
+
+def _reach(report: ModelReport) -> list[str]:
+    """How far each of a few losses, or terms of one, reaches, where they differ."""
+    graph, losses = report.map, report.losses
+    reach = [len(graph.parameters(graph.reached([loss.id]))) for loss in losses]
+    if not 1 < len(losses) <= MOST_LOSSES or len(set(reach)) == 1:
+        return []
+    each = ", ".join(f"{name(loss.name)} {count}" for loss, count in zip(losses, reach, strict=True))
+    return [f"of {sum(row.trainable for row in report.parameters)} trainable parameters are reached by {each}"]
+
+
+def name(loss: str) -> str:
+    return loss if "`" in loss else f"`{loss}`"
 
 
 def changes(report: ModelReport) -> list[str]:

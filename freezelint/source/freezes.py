@@ -21,7 +21,7 @@ from freezelint.source.story import (
     Story,
     Written,
 )
-from freezelint.source.values import Instance, Param, options, submodules
+from freezelint.source.values import Instance, Param, options, parameters_of, submodules
 
 GIVES = ("copy_", "item", "set_", "lerp_")
 
@@ -48,6 +48,17 @@ class Setting:
 
 
 _SETTINGS: WeakKeyDictionary[Story, list[Setting]] = WeakKeyDictionary()
+_HOLDERS: WeakKeyDictionary[Story, dict[int, list[Instance]]] = WeakKeyDictionary()
+
+
+def holders(story: Story) -> dict[int, list[Instance]]:
+    """The modules that hold each parameter, by its identity, in the order they were made. Found once a story."""
+    if story not in _HOLDERS:
+        found = _HOLDERS[story] = {}
+        for module in story.modules:
+            for param in parameters_of(module):
+                found.setdefault(id(param), []).append(module)
+    return _HOLDERS[story]
 
 
 def settings(story: Story) -> list[Setting]:
@@ -63,7 +74,7 @@ def _settings(story: Story) -> list[Setting]:
     for event in story.of(GradFlag):
         loops = tuple(loop for loop, _ in event.context.loops[:1])
         new = (event.spot, event.flag, loops, event.context.calls)
-        if new != key or (not loops and len(event.params) > 1):
+        if new != key or (not loops and len(event.params) > 1) or trained_between(story, found[-1].last, event):
             found.append(Setting(event.flag))
         key = new
         found[-1].events.append(event)

@@ -60,7 +60,7 @@ def _of_story(map_: GradientMap, story: Story) -> Iterator[Loss]:
 
 
 def _of_map(map_: GradientMap) -> Iterator[Loss]:
-    trained = {i for node in map_.losses() for i in map_.reached([node.id])}
+    trained = {i for node in (*map_.losses(), *map_.outputs()) for i in map_.reached([node.id])}
     for loss in map_.losses():
         yield from lost_gradients(map_, loss, trains, trains, trained)
     yield from constant_losses(map_, trains, trains)

@@ -7,7 +7,7 @@ import re
 from freezelint.source import cst, library
 from freezelint.source.intent import comments
 from freezelint.source.story import AttributeSet, Built, Called, Event, ModuleCall, Step, Story, Written
-from freezelint.source.values import Instance, Param, parameters_of, submodules
+from freezelint.source.values import Instance, Option, Param, Union, Value, direct_children, parameters_of, submodules
 
 GIVEN = frozenset(
     "copy_ item set_ lerp_ fill_ zero_ ones_ eye_ dirac_ constant_ orthogonal_ mul_ add_ div_ sub_".split()
@@ -28,10 +28,12 @@ LOADS = re.compile(r"load|restore|resume|from_pretrained|ckpt|checkpoint|warm_?s
 
 def drawn_at_random(story: Story, module: Instance, frozen: Event) -> Built | None:
     """Where a module was built whose weights nothing has given it; None where they may have come from anywhere."""
-    built = next((event for event in story.of(Built) if event.module is module), None)
+    built = origin(story, module)
     parts = submodules(module)
     params = parameters_of(module)
-    if built is None or any(flag is not False for param in params for _, flag, _, _ in param.flags):
+    if built is None or doubtful(built.module):
+        return None
+    if any(flag is not False for param in params for _, flag, _, _ in param.flags):
         return None
     if any(part.pretrained or part.escaped for part in parts) or not network(module, parts):
         return None
@@ -40,18 +42,41 @@ def drawn_at_random(story: Story, module: Instance, frozen: Event) -> Built | No
     if any(event.name == "copy.deepcopy" and event.args[:1] == [module] for event in story.of(Called)):
         return None
     holders = [one for one in story.modules if any(part is module for part in submodules(one))]
-    if (
-        any(one.escaped or one.pretrained for one in holders)
-        or written(story, params)
-        or purpose(module, built, frozen)
-    ):
+    if any(one.escaped or one.pretrained for one in holders) or purpose(module, built, frozen):
         return None
+    params += built.module.params.values()  # what stood for a body before its name was used
+    return None if written(story, params) or trained(story, params, frozen) or loads(story) else built
+
+
+def trained(story: Story, params: list[Param], before: Event) -> bool:
     mine = {id(param) for param in params}
-    trained = any(id(param) in mine for step in story.of(Step) if step.seq < frozen.seq for param in step.params)
-    others = (event.name for event in story.of(Called))
-    if trained or any(LOADS.search(name) and not NO_WEIGHTS.search(name) for name in others):
-        return None
-    return built
+    return any(id(param) in mine for step in story.of(Step) if step.seq < before.seq for param in step.params)
+
+
+def loads(story: Story) -> bool:
+    """Whether some function that may load weights is called."""
+    return any(LOADS.search(event.name) and not NO_WEIGHTS.search(event.name) for event in story.of(Called))
+
+
+def origin(story: Story, module: Instance) -> Built | None:
+    """Where a module was made; the body of a model from a factory was made with the whole."""
+    built = story.of(Built)
+    whole = (event for event in built if body(module) and any(part is module for part in submodules(event.module)))
+    return next((event for event in built if event.module is module), None) or next(whole, None)
+
+
+def body(module: Instance) -> bool:
+    """Whether a module is the body of a model from a factory, named by one of its attributes."""
+    made, _, name = module.external.rpartition(".")
+    return module.cls is None and bool(library.FACTORY.match(made) and library.BODY_NAMES.match(name))
+
+
+def doubtful(module: Instance) -> bool:
+    """Whether a factory is told by position, and by no constant, whether to load weights."""
+    if not module.external.startswith(("torchvision.models.", "timm.")):
+        return False
+    flags = module.args[1:] if module.external.endswith("_model") else module.args
+    return any(type(value) is Value or isinstance(value, (Option, Union)) for value in flags)
 
 
 def network(module: Instance, parts: list[Instance]) -> bool:
@@ -97,8 +122,10 @@ def purpose(module: Instance, built: Built, frozen: Event) -> bool:
 
 def used(story: Story, module: Instance, after: Event) -> bool:
     parts = submodules(module)
-    calls = (event for event in story.of(ModuleCall) if event.seq > after.seq)
-    return any(any(part is event.module or part is event.module.part_of for part in parts) for event in calls)
+    calls = [event.module for event in story.of(ModuleCall) if event.seq > after.seq]
+    if any(part is called or part is called.part_of for part in parts for called in calls):
+        return True
+    return body(module) and any(called.opaque and module in direct_children(called) for called in calls)
 
 
 def from_config(module: Instance) -> bool:

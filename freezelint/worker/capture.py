@@ -20,6 +20,7 @@ from .fake import device_of, fake_inputs, fake_model
 from .frames import Line
 from .hidden import Hidden, hidden_in
 from .inputs import Inputs
+from .outputs import Ends, can_start, ends_of, named_tensors
 from .protocol import UnsupportedError
 from .recorder import Recorder, has_storage, tensors
 from .targets import project_path
@@ -41,6 +42,7 @@ class Recording:
     trainable: frozenset[str] = frozenset()  # the parameters that required grad
     losses: list[tuple[str, Tensor]] = field(default_factory=list)
     outputs: list[tuple[str, Tensor]] = field(default_factory=list)
+    other_outputs: list[tuple[str, Tensor]] = field(default_factory=list)  # could be losses, and backward left them out
     saved: dict[str, int] = field(default_factory=dict)  # bytes kept for backward, by module path
     hidden: list[tuple[Hidden, list[Tensor]]] = field(default_factory=list)  # with the tensors of the recorded copy
     supposed: bool = False  # with another freeze than the model's own, under which its backward may raise
@@ -153,7 +155,7 @@ def _prepare(recorder: Recorder, model: nn.Module, args: Any, kwargs: Any, devic
     paths = {id(module): name for name, module in model.named_modules()}
     parameters: dict[str, Tensor] = dict(model.named_parameters())
     buffers = dict(model.named_buffers())
-    named = list(named_tensors(args, "", argument_names(model))) + list(named_tensors(kwargs, ""))
+    named = named_tensors(args, "", argument_names(model)) + named_tensors(kwargs, "")
     for name, tensor in parameters.items():
         recorder.placeholder(tensor, name, "parameter")
     for name, tensor in buffers.items():
@@ -180,8 +182,10 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
         with SavedBytes(recording):
             output = recording.model(*args, **kwargs)
             recorder.modules.clear()
-            recording.outputs = list(named_tensors(output, "output"))
-            recording.losses = _losses(output, recording, loss, (args, kwargs))
+            recording.outputs = named_tensors(output, "output")
+            ends = _ends(output, loss, (args, kwargs))
+            recording.losses, recording.other_outputs = ends.losses, ends.others
+            recording.notes += ends.notes
         recorder.settle()
         if recorder.shadows.decided_by_chance:
             recording.notes.append("a random number decides what runs: the more likely way was taken")
@@ -223,22 +227,15 @@ def silence() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _losses(output: Any, recording: Recording, loss: Loss | None, inputs: Any) -> list[tuple[str, Tensor]]:
-    """The given loss of the output, else its `.loss`, else every floating tensor in it."""
-    if loss is not None:
-        value = call_loss(loss, output, inputs)
-        terms = [(name, t) for name, t in named_tensors(value, "loss") if t.is_floating_point() or t.is_complex()]
-        if not terms:
-            raise UnsupportedError(f"the loss function returned {type(value).__name__}, not a tensor")
-        return terms
-    own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    if isinstance(own, Tensor):
-        return [("loss", own)]
-    floating = [(name, t) for name, t in recording.outputs if t.is_floating_point() or t.is_complex()]
-    if not floating:
-        raise UnsupportedError("the model's output holds no floating-point tensor to start backward from")
-    recording.notes.append("no loss was given: every output counts as one")
-    return floating
+def _ends(output: Any, loss: Loss | None, inputs: Any) -> Ends:
+    """Where backward starts: at the given loss of the output, else at what the output says."""
+    if loss is None:
+        return ends_of(output)
+    value = call_loss(loss, output, inputs)
+    terms = [(name, tensor) for name, tensor in named_tensors(value, "loss") if can_start(tensor)]
+    if not terms:
+        raise UnsupportedError(f"the loss function returned {type(value).__name__}, not a tensor")
+    return Ends(terms)
 
 
 def call_loss(loss: Loss, output: Any, inputs: Any) -> Any:
@@ -260,22 +257,6 @@ def argument_names(model: nn.Module) -> list[str]:
     except (TypeError, ValueError):
         return []
     return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-
-
-def named_tensors(value: Any, name: str, names: list[str] | None = None) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in nested containers with a name that says where it is: `output.logits`, `x`, `batch.pixels`."""
-    if isinstance(value, Tensor):
-        yield name or "x", value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from named_tensors(item, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, (tuple, list)):
-        for index, item in enumerate(value):
-            own = names[index] if names and index < len(names) else f"{name}[{index}]"
-            yield from named_tensors(item, own)
-    elif hasattr(value, "__dataclass_fields__"):
-        for key in value.__dataclass_fields__:
-            yield from named_tensors(getattr(value, key), f"{name}.{key}" if name else key)
 
 
 OVERWRITTEN = (

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map
 
 from .hidden import hidden_in
+from .outputs import named_tensors
 from .protocol import UnsupportedError
 from .shadow import INTEGERS, Shadows
 
@@ -58,12 +59,15 @@ def fake_model(
 def fake_inputs(inputs: Any, mode: FakeTensorMode, shadows: Shadows, device: torch.device) -> Any:
     """The same arguments with fake tensors in place of real ones; known integers stay known."""
 
-    def fake_of(real: Tensor) -> Tensor:
+    def fake_of(real: Any) -> Any:
+        if not isinstance(real, Tensor):  # an object of the user's own: a batch, an encoding
+            inside = {id(tensor): tensor for _, tensor in named_tensors(real, "")}
+            return copy.deepcopy(real, {key: fake_of(tensor) for key, tensor in inside.items()}) if inside else real
         fake = fake_like(real.detach(), mode, device)
         learn(fake, real, shadows, given=True)
         return fake.requires_grad_(real.requires_grad)
 
-    return tree_map_only(Tensor, fake_of, inputs)
+    return tree_map(fake_of, inputs)
 
 
 def learn(fake: Tensor, real: Tensor, shadows: Shadows, *, given: bool = False) -> None:

@@ -55,6 +55,7 @@ class Flow:
         self._position = 0
         self._node_value: dict[Any, int] = {}  # autograd node (or leaf) -> the value it made
         self._sharing: dict[int, list[Tensor]] = {}  # storage -> tensors
+        self._parted: dict[int, Cut] = {}  # tensor that shares another's storage and not its graph -> what parted them
         self._through: set[int] = set()  # values to which a custom Function's own node leads back
         self._hidden = {id(spot.tensor): spot for spot in recording.watch.hidden_leaves}
         for name, tensor in recording.parameters.items():
@@ -117,8 +118,10 @@ class Flow:
                 made.append((tensor, self._result(op, tensor, requires, node, sources)))
         for tensor, value in made:
             self._place(tensor, value)
+        if op.api == "data" or op.name == "aten::detach":
+            self._parted.update((id(tensor), why_cut(op, tensor, None)) for tensor in op.outputs)
         for tensor in op.written:
-            self._rewrite_aliases(tensor)
+            self._rewrite_aliases(tensor, op)
 
     def _result(self, op: Op, out: Tensor, requires: bool, node: Any, sources: list[Any]) -> int:
         value = self._new("operation", tensor=out, op=op)
@@ -178,7 +181,7 @@ class Flow:
             if spot.after <= self._position and id(spot.tensor) in self._now:
                 self._way(self._now[id(spot.tensor)], value, exit_cut(spot))
 
-    def _rewrite_aliases(self, written: Tensor) -> None:
+    def _rewrite_aliases(self, written: Tensor, op: Op) -> None:
         if not has_storage(written):
             return
         new = self._now.get(id(written))
@@ -187,8 +190,16 @@ class Flow:
                 continue
             value = self._new("operation", tensor=alias)
             self._way(self._now[id(alias)], value.id)
-            self._way(new, value.id)
+            self._way(new, value.id, self._parting(written, alias, op))
             self._now[id(alias)] = value.id
+
+    def _parting(self, written: Tensor, alias: Tensor, op: Op) -> Cut | None:
+        """Why a write to one tensor is no step of another's graph, though they share a storage."""
+        one, other = root(written), root(alias)
+        if one is other:
+            return None
+        known = self._parted.get(id(one)) or self._parted.get(id(other))
+        return known or Cut("non_differentiable", op.line, op_text(op), op.path)
 
     def _leave_functions_whole(self) -> None:
         """Where a custom Function's own node leads back to an operand, the operations inside it cut nothing there."""
@@ -222,6 +233,11 @@ class Flow:
                 op = way.op
                 name = way.link[0].name() if is_link(way.link[0]) else "Function"
                 way.cut = Cut("non_differentiable", op.line if op else None, name, op.path if op else "")
+
+
+def root(tensor: Tensor) -> Tensor:
+    """What a view is a view of, for autograd."""
+    return tensor._base if tensor._is_view() and tensor._base is not None else tensor
 
 
 def op_text(op: Op) -> str:

@@ -40,6 +40,8 @@ class Mapper:
         self.edges: list[list[Any]] = []
         self.ids: dict[int, int] = {}  # value -> node of the map
         self.reached = flow.recording.reached()
+        self.outputs = [(name, flow.value_of(tensor)) for name, tensor in flow.recording.other_outputs]
+        self.named = {v: name for name, v in self._scalars()}
         self.losses: list[tuple[str, int, Line | None]] = list(self._losses())
 
     def build(self) -> Json:
@@ -49,12 +51,16 @@ class Mapper:
             if value.kind in ("parameter", "input", "hidden"):
                 self.ids[value.id] = self._leaf(value)
         ways = self._useful_ways()
-        kept = set(self.ids) | {end for s, t, cut in ways if cut for end in (s, t)} | {v for _, v, _ in self.losses}
+        kept = set(self.ids) | {end for s, t, cut in ways if cut for end in (s, t)} | self._ends()
         for source, target, cut in contracted(ways, kept):
             self.edges.append([self._id(source), self._id(target), cut_json(cut), True])
         for name, value_id, line in self.losses:
             loss = self._node("loss", name, place=place(line))
             self.edges.append([self._id(value_id), loss, None, True])
+        for name, value_id in self.outputs:
+            at = place(line_of(flow.values[value_id]))
+            output = self._node("value", name, place=at, numbers={"output": 1.0})
+            self.edges.append([self._id(value_id), output, None, True])
         return {
             "witness": "graph", "notes": list(flow.recording.notes), "nodes": self.nodes, "edges": self.edges,
         }  # fmt: skip
@@ -67,14 +73,34 @@ class Mapper:
             terms = list(self._terms(value, 0)) if tensor.numel() == 1 else []
             if len(terms) > 1:
                 for number, term in enumerate(terms, 1):
-                    yield f"term {number} of {name}", term, line_of(flow.values[term])
+                    known = self.named.get(term)
+                    told = f"`{bare(known)}` in {name}" if known else f"term {number} of {name}"
+                    yield told, term, line_of(flow.values[term])
+
+    def _scalars(self) -> Iterator[tuple[str, int]]:
+        for name, tensor in self.flow.recording.outputs:
+            if tensor.dim() == 0 and id(tensor) in self.flow._now:
+                yield name, self.flow.value_of(tensor)
+
+    def _ends(self) -> set[int]:
+        return {value for _, value, _ in self.losses} | {value for _, value in self.outputs}
+
+    def reached_otherwise(self) -> dict[str, str]:
+        """The parameters that no loss reaches, though an output beside it does, which could be one; and which."""
+        found: dict[str, str] = {}
+        for name, start in self.outputs:
+            for value in self._behind({start}, lambda way: way.cut is None):
+                known = self.flow.values[value]
+                if known.kind == "parameter" and known.name in self.flow.recording.trainable - self.reached:
+                    found.setdefault(known.name, bare(name))
+        return found
 
     def _terms(self, value: int, depth: int) -> Iterator[int]:
         op = self.flow.values[value].op
         ways = [way for way in self.flow.into[value] if way.op is op and self._scalar(way.source)]
         moving = [way for way in ways if self.flow.values[way.source].kind == "operation"]
         splits = op is not None and (op.name in SUMS or (op.name in PASSES_ON and len(moving) == 1))
-        if not splits or depth >= 12 or not moving:
+        if not splits or depth >= 12 or not moving or (depth and value in self.named):
             yield value
             return
         for way in moving:
@@ -128,7 +154,7 @@ class Mapper:
                 if target not in fed:
                     fed.add(target)
                     todo.append(target)
-        leading = self._behind({value for _, value, _ in self.losses}, lambda _way: True)
+        leading = self._behind(self._ends(), lambda _way: True)
         return [(w.source, w.target, w.cut) for w in flow.ways if w.source in fed and w.target in leading]
 
     def _behind(self, starts: set[int], passes: Any) -> set[int]:
@@ -161,6 +187,11 @@ class Mapper:
                 op = way.op
                 text = op.name.removeprefix("aten::") if op else ""
                 way.cut = Cut("non_differentiable", op.line if op else None, text, op.path if op else "")
+
+
+def bare(name: str) -> str:
+    """`aux_loss`, of what is called `output.aux_loss` where inputs have names, too."""
+    return name.removeprefix("output.")
 
 
 def receiver(spot: Spot | None) -> str:

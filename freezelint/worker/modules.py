@@ -65,9 +65,14 @@ def _bills(path: str, costs: Costs, whole: Costs) -> Json:
 
 
 def parameter_rows(
-    recording: Recording, model: nn.Module, stepped: set[int] | None, log: SetupLog, places: dict[str, Line]
+    recording: Recording,
+    model: nn.Module,
+    stepped: set[int] | None,
+    log: SetupLog,
+    places: dict[str, Line],
+    otherwise: dict[str, str],
 ) -> list[Json]:
-    """Every parameter of the user's model, by name."""
+    """Every parameter of the user's model, by name; `otherwise`: the output that reaches it where no loss does."""
     originals = dict(model.named_parameters())
     return [
         {
@@ -75,6 +80,7 @@ def parameter_rows(
             "shape": list(parameter.shape),
             "trainable": name in recording.trainable,
             "reached": id(parameter) in recording.graded,
+            "output": otherwise.get(name, ""),
             "in_optimizer": None if stepped is None else id(originals[name]) in stepped,
             "place": place(places.get(name)),
             "frozen_at": place(log.frozen.get(id(originals[name]))),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import linecache
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from operator import getitem
@@ -142,6 +142,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             self.backward_nodes.append(node)
         return out
+
+    def rebind(self, setter: Callable[[Tensor, Tensor], None], tensor: Tensor, data: Tensor) -> None:
+        """`tensor.data = data`, which torch does not dispatch, as an operation that writes to `tensor`."""
+        func, outer = torch.ops.aten.set_data.default, self.api
+        before = [(t, t.requires_grad, autograd_node(t)) for t in (tensor, data)]
+        setter(tensor, data)
+        self.api = "data"
+        if self.phase == "forward":
+            self._add_op(func, self._add_node(func, (tensor, data), {}, None), before, None, [tensor], 0)
+        self.api = outer
 
     def _add_op(self, func: Any, node: fx.Node, before: Any, out: Any, written: list[Tensor], cost: int) -> None:
         stack = user_stack(sys._getframe(3))

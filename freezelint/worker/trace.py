@@ -68,7 +68,8 @@ def trace_recorded(
     trace_s = time.perf_counter() - started
     flow = Flow(recording)
     costs = Costs(flow)
-    gradient_map = Mapper(flow, places).build()
+    mapper = Mapper(flow, places)
+    gradient_map = mapper.build()
     whole = costs
     if any(not p.requires_grad for p in recording.parameters.values() if p.is_floating_point()):
         whole = Costs(Flow(record_like(recording, model, inputs, loss, lambda _name, _now: True)))
@@ -79,7 +80,9 @@ def trace_recorded(
         "guessed": recording.guessed,
         "inputs": inputs.describe(),
         "inputs_from": inputs.how,
-        "parameters": parameter_rows(recording, model, in_optimizer(optimizer), log, places),
+        "parameters": parameter_rows(
+            recording, model, in_optimizer(optimizer), log, places, mapper.reached_otherwise()
+        ),
         "modules": module_rows(recording, costs, whole),
         "present": bill_json(costs.total()),
         "whole": bill_json(whole.total()),

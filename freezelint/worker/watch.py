@@ -14,7 +14,7 @@ from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 
 from .frames import Line, frames, is_user_file, user_line
-from .recorder import Recorder, tensors
+from .recorder import GradOff, Recorder, tensors
 
 API: dict[Any, str] = {
     Tensor.data.__get__: "data",  # type: ignore[attr-defined]
@@ -69,6 +69,7 @@ class Watch(TorchFunctionMode):
         self.read_grads: set[int] = set()  # tensors whose gradient somebody asked for
         self.regions: list[Region] = []
         self.ignored: Line | None = None  # a line whose request for a gradient is passed over
+        self._outer: dict[int, GradOff | None] = {}  # grad-mode context -> what had switched grad mode off before it
         self._stack = ExitStack()
         self._hooked: set[Any] = set()
 
@@ -78,6 +79,7 @@ class Watch(TorchFunctionMode):
         stack.callback(modules.register_module_forward_hook(self._leave_module, always_call=True).remove)
         self._patch(torch.autograd, "_engine_run_backward", self._run_backward)
         self._patch(torch.autograd.grad_mode.inference_mode, "__enter__", self._enter_inference)
+        self._patch(torch.autograd.grad_mode.inference_mode, "__exit__", self._leave_inference)
         original = torch.autograd.Function.__dict__["apply"]
         stack.callback(setattr, torch.autograd.Function, "apply", original)
         torch.autograd.Function.apply = classmethod(self._apply(original.__func__))  # type: ignore[assignment]
@@ -109,6 +111,8 @@ class Watch(TorchFunctionMode):
                 return args[0]
             self._required(args, kwargs)
             return func(*args, **kwargs)
+        if func == SET_DATA:
+            return recorder.rebind(func, *args)
         if func == GRAD:
             self.read_grads.add(id(args[0]))
             return func(*args, **kwargs)
@@ -141,6 +145,11 @@ class Watch(TorchFunctionMode):
 
     def _grad_switched(self, enabled: bool) -> None:
         self.recorder.settle()
+        context, leaves = switching_context()
+        if leaves:
+            self.recorder.grad_off = self._outer.pop(id(context), None)
+            return
+        self._outer[id(context)] = self.recorder.grad_off
         if enabled:
             self.recorder.grad_off = None
         elif torch.is_grad_enabled():
@@ -148,9 +157,14 @@ class Watch(TorchFunctionMode):
 
     def _enter_inference(self, original: Callable[..., Any], context: Any) -> Any:
         self.recorder.settle()
-        if context.mode:
-            self.recorder.grad_off = ("inference_mode", switch_line(), self._path())
+        self._outer[id(context)] = self.recorder.grad_off
+        self.recorder.grad_off = ("inference_mode", switch_line(), self._path()) if context.mode else None
         return original(context)
+
+    def _leave_inference(self, original: Callable[..., Any], context: Any, *error: Any) -> Any:
+        self.recorder.settle()
+        self.recorder.grad_off = self._outer.pop(id(context), None)
+        return original(context, *error)
 
     def _enter_module(self, module: nn.Module, _args: Any) -> None:
         self.recorder.modules.append((self.paths.get(id(module), type(module).__name__), type(module).__name__))
@@ -197,9 +211,10 @@ class Watch(TorchFunctionMode):
 
 
 GRAD = Tensor.grad.__get__  # type: ignore[union-attr]
+SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 REQUIRES_GRAD = {Tensor.requires_grad_, Tensor.requires_grad.__set__}  # type: ignore[attr-defined]
 FRESH = {torch.tensor, torch.as_tensor, torch.from_numpy}
-WATCHED = {*API, *REQUIRES_GRAD, GRAD}
+WATCHED = {*API, *REQUIRES_GRAD, GRAD, SET_DATA}
 
 
 def autograd_nodes(roots: Any) -> list[Any]:
@@ -212,6 +227,17 @@ def autograd_nodes(roots: Any) -> list[Any]:
             seen[node] = None
             todo.extend(following for following, _ in node.next_functions if following is not None)
     return list(seen)
+
+
+def switching_context() -> tuple[Any, bool]:
+    """The object whose `__enter__`, `__exit__` or constructor switches grad mode, and whether it is its `__exit__`."""
+    found: Any = (None, False)
+    for frame in frames():
+        if frame.f_code.co_filename == torch.autograd.grad_mode.__file__:
+            found = frame.f_locals.get("self"), frame.f_code.co_name == "__exit__"
+        elif found[0] is not None:
+            break
+    return found[0], found[1]
 
 
 def switch_line() -> Line | None:
