@@ -11,7 +11,7 @@ from freezelint.source import cst
 from freezelint.source.edits import Edits
 from freezelint.source.left_out import largest_of, listed, names_of, root_of
 from freezelint.source.story import GradFlag, OptimizerBuilt, Spot, Step, Story, Tested
-from freezelint.source.values import Optimizer, Param
+from freezelint.source.values import Dict, Optimizer, Param, ParamIter, Value
 
 RULE = Rule(
     code="FRZ404",
@@ -27,7 +27,11 @@ RULE = Rule(
 @RULE.on(OptimizerBuilt)
 def frozen_parameters(event: OptimizerBuilt, story: Story) -> Iterator[Finding]:
     optimizer = event.optimizer
-    frozen = [param for param in optimizer.params if story.flag_at(param, event) is False and closed(param, event)]
+    frozen = [
+        param
+        for param in optimizer.params
+        if (story.flag_at(param, event) is False or partly_closed(story, param, event)) and closed(story, param, event)
+    ]
     trains = any(story.flag_at(param, event) for param in optimizer.params)
     if not frozen or not trains or not optimizer.known or not stepped(story, optimizer):
         return
@@ -45,10 +49,34 @@ def stepped(story: Story, optimizer: Optimizer) -> bool:
     return any(step.optimizer is optimizer for step in story.of(Step))
 
 
-def closed(param: Param, event: OptimizerBuilt) -> bool:
+def closed(story: Story, param: Param, event: OptimizerBuilt) -> bool:
     """Frozen by a line before this one, not made as a constant, and never opened again."""
-    earlier = [flag for seq, flag, _, _ in param.flags if seq < event.seq]
+    earlier = [asked(story, seq) for seq, *_ in param.flags if seq < event.seq]
     return False in earlier and all(flag is False for seq, flag, _, _ in param.flags if seq > event.seq)
+
+
+def asked(story: Story, seq: int) -> bool | None:
+    """The flag a line gives to all that a parameter stands for, or to some of it."""
+    event = story.events[seq]
+    return (event.flag if event.partly is None else event.partly) if isinstance(event, GradFlag) else None
+
+
+def partly_closed(story: Story, param: Param, event: OptimizerBuilt) -> bool:
+    """Whether a parameter stands for those of several layers, and some of these are frozen: `layers[:3]`."""
+    found = any(handed_whole(group, param) for group in event.optimizer.groups)
+    for seq, _, context, _ in param.flags:
+        if seq > event.seq or event.context.excludes(context):
+            continue
+        sure = all(arm in event.context.arms or arm[0] in story.partial for arm in context.arms)
+        if asked(story, seq) is not False or not sure:
+            return False
+    return found
+
+
+def handed_whole(group: Value, param: Param) -> bool:
+    """Whether an optimizer is given all of `module.parameters()`, and not what a filter or slice leaves of them."""
+    given = group.items.get("params") if isinstance(group, Dict) else group
+    return isinstance(given, ParamIter) and given.owner is not None and not given.some and param in given.items
 
 
 def filtered(spot: Spot) -> Edits:

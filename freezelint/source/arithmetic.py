@@ -9,6 +9,7 @@ from freezelint.source import (
     container_methods,
     cst,
     library,
+    stand_ins,
 )
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
@@ -71,7 +72,8 @@ def _fold(values: list[Value], operator: str) -> Value:
     left, right = values
     if isinstance(left, Const) and isinstance(right, Const):
         try:
-            result = operation(left.value, right.value)
+            folded = stand_ins.decided(operation, left.value, right.value)
+            result = folded.value if isinstance(folded, Const) else None
             if result is None:
                 return UNKNOWN
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import cst, elements, objects, ranges
+from freezelint.source import cst, elements, objects, ranges, stand_ins
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
     FALSE,
@@ -48,7 +48,7 @@ def call(reader: Reader, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNod
 
 def make_list(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     if not args:
-        return Seq([], spot=reader.spot(node))
+        return Seq([], spot=reader.spot(node), depth=reader.open_loops)
     items, exact = elements.iterate(reader, args[0], node)
     return Seq(items, open=not exact and not isinstance(args[0], ParamIter), spot=reader.spot(node))
 
@@ -85,7 +85,8 @@ def make_range(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) ->
 
 def enumerate_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     items, exact = elements.iterate(reader, args[0], first_argument(node)) if args else ([UNKNOWN], False)
-    rows: list[Value] = [Seq([Const(i) if exact else UNKNOWN, item], kind="tuple") for i, item in enumerate(items)]
+    counted = exact and not any(map(stand_ins.uncounted, args[:1]))
+    rows: list[Value] = [Seq([Const(i) if counted else UNKNOWN, item], kind="tuple") for i, item in enumerate(items)]
     return Seq(rows, open=not exact, kind="generator")
 
 

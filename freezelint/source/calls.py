@@ -74,7 +74,8 @@ def arguments(reader: Reader, node: cst.Call) -> tuple[list[Value], dict[str, Va
     kwargs: dict[str, Value] = {}
     for arg in node.args:
         value = expressions.evaluate(reader, arg.value)
-        if arg.star == "*" and isinstance(value, Seq) and value.open and dotted(node.func).endswith("Sequential"):
+        loose = isinstance(value, Seq) and (value.open or value.grown)
+        if arg.star == "*" and loose and dotted(node.func).endswith("Sequential"):
             args.append(value)  # how many there are is not known
         elif arg.star == "*":
             args += elements.elements(reader, value, arg.value)

@@ -56,8 +56,10 @@ def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None], elem
     items, exact = (numbers, True) if numbers is not None else expressions.iterate(reader, iterable, loop.iter)
     frame = reader.frame
     mark = dict(frame.env)
+    unsure = not exact
     for number, item in enumerate(items):
         reader.loops.append((id(loop), number))
+        reader.open_loops += unsure
         expressions.bind_target(reader, loop.target, item)
         passed: list[bool | None] = [expressions.truth(reader, condition.test)[0] for condition in loop.ifs]
         if False not in passed:
@@ -74,6 +76,7 @@ def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None], elem
                 reader.fork(reader.fresh(), [(0, inner), (1, lambda: None)])
             else:
                 inner()
+        reader.open_loops -= unsure
         reader.loops.pop()
     for key in list(frame.env):
         if key not in mark:

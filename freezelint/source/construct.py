@@ -25,6 +25,7 @@ def construct(reader: Reader, callee: Cls, args: list[Value], kwargs: dict[str, 
     _, outside = info.lineage()
     new = Instance(info, is_module=info.is_module, spot=reader.spot(node), args=args, kwargs=kwargs)
     reader.subject = reader.subject or new
+    new.depth = reader.open_loops
     if any(base.split(".")[-1] == "Function" and "autograd" in base for base in outside):
         return UNKNOWN
     if any(library.OPTIMIZER.match(base) for base in outside):
@@ -88,6 +89,7 @@ def call_instance(
     if not module.is_module:
         result = objects.call_method(reader, module, "__call__", args, kwargs, node)
         return result if result is not None else calls.unknown_call(reader, args, kwargs, node)
+    module = module.stands_in or module
     values = [*args, *kwargs.values()]
     seq = reader.emit(ModuleCall, node, module, values, UNKNOWN)
     result = forward(reader, module, args, kwargs, node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freezelint.source import builtin_calls, cst, elements
+from freezelint.source import builtin_calls, cst, elements, stand_ins
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
     NONE,
@@ -21,10 +21,12 @@ def sequence_method(
 ) -> Value:
     if name in ("append", "add", "appendleft", "insert"):
         owner.items += args[-1:]
+        owner.grown = owner.grown or reader.open_loops > owner.depth
     elif name in ("extend", "update"):
         items, exact = elements.iterate(reader, args[0], node) if args else ([], True)
         owner.items += items
         owner.open = owner.open or not exact
+        owner.grown = owner.grown or reader.open_loops > owner.depth
     elif name in ("pop", "popleft"):
         return owner.items[-1] if owner.items else UNKNOWN
     elif name == "copy":
@@ -100,7 +102,7 @@ def const_method(
             "removeprefix", "removesuffix", "partition", "count", "isdigit", "lstrip", "rstrip")  # fmt: skip
     if isinstance(owner.value, str) and name in pure and not kwargs:
         try:
-            return Const(getattr(owner.value, name)(*given))
+            return stand_ins.decided(lambda text, *rest: getattr(str(text), name)(*rest), owner.value, *given)
         except (TypeError, ValueError, AttributeError, IndexError, KeyError):
             return UNKNOWN
     return UNKNOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from freezelint.source import cst, library, modules, objects, writes
+from freezelint.source import cst, library, modules, objects, stand_ins, writes
 from freezelint.source.project import dotted
 from freezelint.source.reader import Reader
 from freezelint.source.story import AttributeSet, Called, Consumed, Replaced
@@ -27,7 +27,6 @@ from freezelint.source.values import (
     Union,
     Value,
     direct_children,
-    named_parameters,
     parameters_of,
     submodules,
 )
@@ -88,7 +87,7 @@ def _set_child(reader: Reader, owner: Instance, key: Value, value: Value, node: 
     if isinstance(key, Const) and isinstance(key.value, str) and owner.is_module:
         objects.store(reader, owner, key.value, value, node)
     elif owner.children is not None:
-        if owner.children and isinstance(key, Const) and isinstance(key.value, int):
+        if owner.children and isinstance(key, Const) and isinstance(key.value, int) and not stand_ins.uncounted(owner):
             index = key.value if abs(key.value) < len(owner.children) else -1
             reader.emit(Replaced, node, owner, str(index), owner.children[index], value)
             owner.children[index] = value
@@ -128,7 +127,7 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
     if isinstance(owner, Seq):
         if sliced:
             return _slice(owner, sliced)
-        return _element(reader, owner.items, key, owner.open)
+        return _element(reader, owner.items, key, stand_ins.uncounted(owner))
     if isinstance(owner, External) and owner.name.endswith(".__dict__"):
         known = key.value if isinstance(key, Const) and isinstance(key.value, str) else "*"
         return External(f"{owner.name[: -len('.__dict__')]}.{known}")
@@ -156,28 +155,28 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
 def _slice(owner: Seq, bounds: bool | slice) -> Seq:
     """`items[a:b]`: exact where the bounds and every item are known."""
     whole = any(param.many for param in params_in(owner.items) or ())
-    if isinstance(bounds, slice) and not owner.open and not owner.some and not whole:
+    if isinstance(bounds, slice) and not stand_ins.uncounted(owner) and not owner.some and not whole:
         return Seq(owner.items[bounds], False, owner.kind, owner.spot)
-    return Seq(list(owner.items), True, owner.kind, owner.spot, some=True)
+    return Seq(list(owner.items), True, owner.kind, owner.spot, some=True, filled=stand_ins.surely(bounds))
 
 
 def _element(reader: Reader, items: Sequence[Value], key: Value, open_: bool) -> Value:
     number = key.value if isinstance(key, Const) and type(key.value) is int else None
     if number is not None and -len(items) <= number < len(items):
-        return items[number]
+        return stand_ins.one_of(items[number]) if open_ else items[number]
     if not items:
         return UNKNOWN
-    joined: Value = reader.join(list(items))
+    joined: Value = reader.join([stand_ins.one_of(item) for item in items] if open_ or len(items) > 1 else list(items))
     return joined
 
 
 def _child(reader: Reader, owner: Instance, key: Value, node: cst.CSTNode, *, sliced: bool | slice) -> Value:
     if owner.cls is not None:
         if owner.cls.method("__getitem__"):
-            if not owner.is_module:
-                return reader.data("item", node)
-            return objects.call_method(reader, owner, "__getitem__", [key], {}, node) or UNKNOWN
-        return UNKNOWN if owner.children is None else _element(reader, owner.children, key, False)
+            found = objects.call_method(reader, owner, "__getitem__", [key], {}, node) or UNKNOWN
+            known = owner.is_module or isinstance(found, (Tensor, Param, Instance))
+            return found if known else reader.data("item", node)
+        return UNKNOWN if owner.children is None else _element(reader, owner.children, key, stand_ins.uncounted(owner))
     if holds_parameters(owner):
         if isinstance(key, Const) and str(key.value) in owner.params:
             return owner.params[str(key.value)]
@@ -185,16 +184,16 @@ def _child(reader: Reader, owner: Instance, key: Value, node: cst.CSTNode, *, sl
     if isinstance(key, Const) and isinstance(key.value, str) and key.value in owner.attrs:
         return owner.attrs[key.value]
     if owner.children is not None and not sliced:
-        return _element(reader, owner.children or list(owner.attrs.values()), key, owner.opaque)
+        return _element(reader, owner.children or list(owner.attrs.values()), key, stand_ins.uncounted(owner))
     if owner.is_module and (owner.children is not None or owner.opaque):
         part = Instance(external="torch.nn.Sequential", is_module=True, spot=owner.spot, opaque=owner.opaque)
         part.children, part.norm, part.params = owner.children, owner.norm, owner.params
         part.part_of = owner if owner.opaque else None
         part.pretrained = owner.pretrained
-        if isinstance(sliced, slice) and owner.children and not owner.opaque:
+        if isinstance(sliced, slice) and owner.children and not stand_ins.uncounted(owner):
             part.children = owner.children[sliced]
         else:
-            part.some = True
+            part.some, part.filled = True, stand_ins.surely(sliced)
         return part
     return UNKNOWN
 
@@ -219,7 +218,8 @@ def consume(reader: Reader, iterator: ParamIter, node: cst.CSTNode, purpose: str
 def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value], bool]:
     """(the elements a loop gives, whether these are all)."""
     if isinstance(value, Seq):
-        return list(value.items) or ([UNKNOWN] if value.open else []), not value.open
+        items = [stand_ins.one_of(item, filled=value.filled) for item in value.items] if value.some else value.items
+        return list(items) or ([UNKNOWN] if value.open else []), not value.open
     if isinstance(value, ParamIter):
         items = consume(reader, value, node, "loop")
         return items, not any(param.many for param in params_in(items) or ())
@@ -264,6 +264,7 @@ def _iterate_instance(reader: Reader, value: Instance, node: cst.CSTNode) -> tup
         return [Const(key) if named else param for key, param in value.params.items()] or [UNKNOWN], bool(value.params)
     if value.children is not None:
         items = list(value.children) or [Const(name) for name in value.attrs]
+        items = [stand_ins.one_of(item, filled=value.filled) for item in items] if value.some else items
         return items or [UNKNOWN], not value.opaque
     if value.opaque and value.cls is None and not value.external.endswith(("Dict", "ParameterList")):
         return [_some_part(value)], False
@@ -338,10 +339,8 @@ def module_parts(reader: Reader, module: Instance, *, named: bool, children: boo
         found = [*found, inner]
     items: list[Value] = list(found)
     if named:
-        names = {id(child): name for name, child in dotted_names(module)}
-        items = [
-            Seq([Const(names[id(m)]) if id(m) in names and not m.part_of else UNKNOWN, m], kind="tuple") for m in found
-        ]
+        names = stand_ins.dotted_templates(module)
+        items = [Seq([stand_ins.named(names.get(id(m))) if not m.part_of else UNKNOWN, m], kind="tuple") for m in found]
     return Seq(items, open=inexact, kind="generator")
 
 
@@ -362,10 +361,10 @@ def parameter_iterator(reader: Reader, module: Instance, node: cst.CSTNode, *, n
     """`parameters()` and `named_parameters()` of a module."""
     items: list[Value] = list(parameters_of(module))
     if named:
-        names = {id(param): name for name, param in reversed(named_parameters(module))}
+        names = stand_ins.dotted_templates(module)
         items = [
-            Seq([UNKNOWN if p.many else Const(names.get(id(p), p.name)), p], kind="tuple")
+            Seq([UNKNOWN if p.many else stand_ins.named(names.get(id(p), p.name)), p], kind="tuple")
             for p in items
             if isinstance(p, Param)
         ]
-    return ParamIter(items, named=named, spot=reader.spot(node), owner=module, some=module.some)
+    return ParamIter(items, named=named, spot=reader.spot(node), owner=module, some=module.some, filled=module.filled)

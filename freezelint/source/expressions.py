@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import arithmetic, calls, comprehensions, cst, elements, objects
+from freezelint.source import arithmetic, calls, comprehensions, cst, elements, objects, stand_ins
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import Frame, Reader
 from freezelint.source.story import Tested
@@ -78,26 +78,44 @@ def call(reader: Reader, node: cst.Call) -> Value:
     return calls.call_node(reader, node)
 
 
-def literal(reader: Reader, node: cst.Integer | cst.Float | cst.SimpleString) -> Value:
-    return Const(node.value)
+def literal(reader: Reader, node: cst.BaseExpression) -> Value:
+    return _literal(node.value)  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=4096)
+def _literal(text: str) -> Value:
+    try:
+        return Const(ast.literal_eval(text))
+    except (ValueError, SyntaxError):
+        return UNKNOWN
+
+
+def joined_string(reader: Reader, node: cst.ConcatenatedString) -> Value:
+    left, right = evaluate(reader, node.left), evaluate(reader, node.right)
+    if isinstance(left, Const) and isinstance(right, Const):
+        try:
+            return stand_ins.decided(lambda a, b: a + b, left.value, right.value)
+        except TypeError:
+            return UNKNOWN
+    return UNKNOWN
 
 
 def formatted(reader: Reader, node: cst.FormattedString) -> Value:
-    text = ""
-    known = True
+    text, known = "", True
     for part in node.parts:
         if isinstance(part, cst.FormattedStringText):
             text += part.value
         elif isinstance(part, cst.FormattedStringExpression):
             value = evaluate(reader, part.expression)
-            known = known and isinstance(value, Const) and part.format_spec is None
+            exact = isinstance(value, Const) and not stand_ins.holds_number(value.value)
+            known = known and exact and part.format_spec is None
             text += str(value.value) if isinstance(value, Const) else ""
     return Const(text) if known else UNKNOWN
 
 
 def sequence(reader: Reader, node: cst.Tuple | cst.List | cst.Set) -> Value:
     kind = {cst.Tuple: "tuple", cst.List: "list", cst.Set: "set"}[type(node)]
-    new = Seq([], kind=kind, spot=reader.spot(node))
+    new = Seq([], kind=kind, spot=reader.spot(node), depth=reader.open_loops)
     for element in node.elements:
         value = evaluate(reader, element.value)
         if isinstance(element, cst.StarredElement):
@@ -211,7 +229,7 @@ def _compare(left: Value, right: Value, operator: str) -> Value:
     if not (isinstance(left, Const) and isinstance(right, Const)):
         return UNKNOWN
     try:
-        return TRUE if COMPARE[operator](left.value, right.value) else FALSE
+        return stand_ins.decided(COMPARE[operator], left.value, right.value)
     except (TypeError, KeyError):
         return UNKNOWN
 

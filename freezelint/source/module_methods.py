@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import cst, elements, library, modules, objects
+from freezelint.source import cst, elements, library, modules, objects, stand_ins
 from freezelint.source.reader import Reader
 from freezelint.source.story import Called, ZeroGrad
 from freezelint.source.values import (
@@ -78,8 +78,9 @@ def eval_(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst
 
 def requires_grad_(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     given = args[0] if args else kwargs.get("requires_grad", TRUE)
-    flag = bool(given.value) if isinstance(given, Const) and not owner.some else None
-    modules.set_flag(reader, owner, parameters_of(owner), flag, "requires_grad_", node)
+    flag = bool(given.value) if isinstance(given, Const) else None
+    event = modules.set_flag(reader, owner, parameters_of(owner), None if owner.some else flag, "requires_grad_", node)
+    event.partly = flag if owner.filled else None
     return owner
 
 
@@ -133,6 +134,7 @@ def append(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cs
     if owner.children is None:
         owner.children = []
     owner.children += args[-1:]
+    owner.open = owner.open or reader.open_loops > owner.depth
     return owner
 
 
@@ -143,6 +145,7 @@ def extend(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cs
     if owner.children is None:
         owner.children = []
     owner.children += elements.elements(reader, args[0], node) if args else []
+    owner.open = owner.open or reader.open_loops > owner.depth or any(map(stand_ins.uncounted, args[:1]))
     return owner
 
 

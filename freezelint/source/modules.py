@@ -42,6 +42,7 @@ def torch_module(reader: Reader, name: str, args: list[Value], kwargs: dict[str,
     module = Instance(external=name, is_module=True, spot=reader.spot(node), args=args, kwargs=kwargs)
     if short in library.CONTAINERS:
         fill_container(module, short, args)
+        module.depth = reader.open_loops
     elif short in library.PARAMETER_CONTAINERS:
         hold_parameters(reader, module, args[0] if args else None, node)
     elif short in library.WRAPPERS:
@@ -113,6 +114,7 @@ def _members(module: Instance, value: Value) -> list[Value]:
         return [value]
     if isinstance(value, Seq):
         module.opaque = module.opaque or value.open
+        module.open = module.open or value.open or value.grown
         return [part for item in value.items for part in _members(module, item)]
     if isinstance(value, Union):
         return [value]
@@ -202,6 +204,7 @@ def set_flag(
 
 
 def set_training(reader: Reader, target: Instance, flag: bool | None, via: str, node: cst.CSTNode) -> None:
+    flag = None if target.stands_in else flag
     event = reader.emit(TrainMode, node, target, flag, via)
     held = [part for part in submodules(target)[1:] if "train" in part.attrs]  # its own `train` was replaced
     skipped = {id(inner) for part in held for inner in submodules(part)}
@@ -213,7 +216,7 @@ def loaded(reader: Reader, target: Value, via: str, node: cst.CSTNode) -> None:
     reader.emit(Loaded, node, target, via)
     for option in options(target):
         if isinstance(option, Instance):
-            for part in submodules(option):
+            for part in submodules(option.stands_in or option):
                 part.pretrained = True
 
 
@@ -225,6 +228,7 @@ def clone(reader: Reader, module: Instance, node: cst.CSTNode, known: dict[int, 
     new = Instance(
         module.cls, module.external, module.is_module, reader.spot(node), norm=module.norm, opaque=module.opaque,
         pretrained=module.pretrained, args=module.args, kwargs=module.kwargs, modes=list(module.modes), name="",
+        open=module.open,
     )  # fmt: skip
     known[id(module)] = new
     for name, param in module.params.items():
@@ -234,7 +238,7 @@ def clone(reader: Reader, module: Instance, node: cst.CSTNode, known: dict[int, 
 
     def copied(value: Value) -> Value:
         if isinstance(value, Instance):
-            return clone(reader, value, node, known) if value.is_module else value
+            return clone(reader, value.stands_in or value, node, known) if value.is_module else value
         if isinstance(value, Union):
             return Union(tuple(copied(option) for option in value.options))
         if isinstance(value, Seq):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import cst, library, modules
+from freezelint.source import cst, library, modules, stand_ins
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, dotted
 from freezelint.source.reader import Frame, Reader
 from freezelint.source.story import AttributeSet, GradRead, Replaced, TensorFlag
@@ -140,7 +140,8 @@ def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CST
     if name in owner.params:
         return owner.params[name]
     if numbered(owner, name):
-        return (owner.children or [UNKNOWN])[int(name)]
+        element = (owner.children or [UNKNOWN])[int(name)]
+        return stand_ins.one_of(element) if stand_ins.uncounted(owner) else element
     if name == "training" and owner.is_module:
         return training_now(reader, owner)
     if owner.cls is not None:

@@ -51,6 +51,7 @@ class Reader:
         self.module_frames: dict[str, Frame] = {file.path: self.frames[0]}
         self.arms: list[tuple[int, int]] = []
         self.loops: list[tuple[int, int]] = []
+        self.open_loops = 0  # how many of them have a length nobody knows
         self.calls: list[FunctionInfo] = []
         self.sites: list[Spot] = []  # where each of `calls` was called
         self.autocasts: list[Any] = []
@@ -280,6 +281,8 @@ class Reader:
             for option in value.options if isinstance(value, Union) else (value,):
                 if isinstance(option, Instance):
                     option.escaped = True
+                    if option.stands_in is not None:
+                        option.stands_in.escaped = True
 
     def unknown(self) -> Value:
         return UNKNOWN

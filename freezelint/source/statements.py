@@ -73,6 +73,7 @@ def augmented(reader: Reader, node: cst.AugAssign) -> str | None:
     if isinstance(old, Seq) and node.operator == "AddAssign":
         old.items += value.items if isinstance(value, Seq) else elements.elements(reader, value, node)
         old.open = old.open or not isinstance(value, Seq)
+        old.grown = old.grown or reader.open_loops > old.depth
         return None
     held = isinstance(old, Tensor) and isinstance(node.target, (cst.Name, cst.Subscript, cst.Attribute))
     new = arithmetic.arithmetic(reader, node, [old, value], node.operator)
@@ -160,8 +161,10 @@ def for_loop(reader: Reader, node: cst.For) -> str | None:
     passes: list[Value] = items if exact or len(reader.loops) >= 3 else (items * 2 if len(items) == 1 else items)
     for number, item in enumerate(passes):
         reader.loops.append((identity, number))
+        reader.open_loops += not exact
         bind(reader, node.target, item)
-        status = _maybe(reader, node.body) if getattr(iterable, "some", False) else block(reader, node.body)
+        status = _maybe(reader, node.body, iterable) if getattr(iterable, "some", False) else block(reader, node.body)
+        reader.open_loops -= not exact
         reader.loops.pop()
         if status in ("return", "raise") and (exact or number):
             return status if status == "return" else None
@@ -170,9 +173,12 @@ def for_loop(reader: Reader, node: cst.For) -> str | None:
     return block(reader, node.orelse.body) if node.orelse else None
 
 
-def _maybe(reader: Reader, body: cst.BaseSuite) -> str | None:
+def _maybe(reader: Reader, body: cst.BaseSuite, some: Value) -> str | None:
     """A body that is read for something that may not be there."""
-    return reader.fork(reader.fresh(), [(0, lambda: block(reader, body)), (1, lambda: None)])
+    branch = reader.fresh()
+    if getattr(some, "filled", False):
+        reader.story.partial.add(branch)
+    return reader.fork(branch, [(0, lambda: block(reader, body)), (1, lambda: None)])
 
 
 def while_loop(reader: Reader, node: cst.While) -> str | None:
@@ -182,7 +188,9 @@ def while_loop(reader: Reader, node: cst.While) -> str | None:
     identity = reader.fresh()
     for number in range(2 if len(reader.loops) < 3 else 1):
         reader.loops.append((identity, number))
+        reader.open_loops += 1
         status = block(reader, node.body)
+        reader.open_loops -= 1
         reader.loops.pop()
         if status == "return" and number:
             return status

@@ -111,6 +111,7 @@ class GradFlag(Event):
     params: list[Param]
     flag: bool | None
     via: str  # attribute, requires_grad_, freeze=, …
+    partly: bool | None = None  # the flag that some of what the parameters stand for are given
 
 
 @dataclass(eq=False, slots=True)
@@ -295,6 +296,7 @@ class Story:
         self._kinds: dict[type, tuple[int, list[Any]]] = {}
         self.returned: list[Value] = []  # what the entry point hands back to whoever calls it
         self.branches: dict[int, Spot] = {}  # the test of each branch of an `if`
+        self.partial: set[int] = set()  # branches taken for some of several modules that one stands for
         self.groups: list[Dict] = []  # dicts with "params" in them: groups for an optimizer
 
     def of(self, kind: type[E]) -> list[E]:

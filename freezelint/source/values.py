@@ -51,7 +51,10 @@ class Seq(Value):
     kind: str = "list"
     spot: Spot | None = None
     some: bool = False  # a slice of unknown bounds: each item may be in it or not
+    filled: bool = False  # such a slice that surely holds something
     numbers: range | None = None  # of `range(...)`
+    grown: bool = False  # appended to in a loop of unknown length
+    depth: int = 0  # how many such loops it was made in
 
 
 @dataclass(eq=False, slots=True)
@@ -180,7 +183,12 @@ class Instance(Value):
     modes: list[tuple[int, bool | None, Context, Spot]] = field(default_factory=list)  # train (True) and eval (False)
     hooks: list[Value] = field(default_factory=list)
     some: bool = False  # a slice of unknown bounds: each child may be in it or not
+    filled: bool = False  # such a slice that surely holds something
     part_of: Instance | None = None  # stands for some module inside one nobody can look into
+    open: bool = False  # of a container: more children like these may be in it
+    depth: int = 0  # how many loops of unknown length it was made in
+    ones: dict[bool, Instance] = field(default_factory=dict)  # each stands for one of the several this one stands for
+    stands_in: Instance | None = None  # the other way round
 
     def __repr__(self) -> str:
         return f"<{self.cls.name if self.cls else self.external} {self.name}>"
@@ -231,6 +239,7 @@ class ParamIter(Value):
     sources: list[ParamIter] = field(default_factory=list)  # iterators this one draws from
     name: str = ""
     some: bool = False  # of a slice of unknown bounds
+    filled: bool = False  # one that surely holds something
 
 
 @dataclass(eq=False, slots=True)
