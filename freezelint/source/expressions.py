@@ -78,26 +78,8 @@ def call(reader: Reader, node: cst.Call) -> Value:
     return calls.call_node(reader, node)
 
 
-def literal(reader: Reader, node: cst.BaseExpression) -> Value:
-    return _literal(node.value)  # type: ignore[attr-defined]
-
-
-@lru_cache(maxsize=4096)
-def _literal(text: str) -> Value:
-    try:
-        return Const(ast.literal_eval(text))
-    except (ValueError, SyntaxError):
-        return UNKNOWN
-
-
-def joined_string(reader: Reader, node: cst.ConcatenatedString) -> Value:
-    left, right = evaluate(reader, node.left), evaluate(reader, node.right)
-    if isinstance(left, Const) and isinstance(right, Const):
-        try:
-            return stand_ins.decided(lambda a, b: a + b, left.value, right.value)
-        except TypeError:
-            return UNKNOWN
-    return UNKNOWN
+def literal(reader: Reader, node: cst.Integer | cst.Float | cst.SimpleString) -> Value:
+    return Const(node.value)
 
 
 def formatted(reader: Reader, node: cst.FormattedString) -> Value:
