@@ -32,7 +32,12 @@ def check(story: Story) -> Iterator[Finding]:
         why = f"it is only read under `{cut.text}`"
         yield RULE.report(row.place, name=row.name, why=why, subject=row.name)
     for row in unreached(story):
-        if row.call is None:
+        if row.test is not None:
+            why = f"`{row.test.text}` never lets the program use it"
+            never = ((row.test, "never so"),)
+            level = Severity.WARNING
+            yield RULE.report(row.place, name=row.name, why=why, subject=row.name, related=never, severity=level)
+        elif row.call is None:
             yield RULE.report(row.place, name=row.name, why="it is built and never used", subject=row.name)
         else:
             built = ((row.place, "built here"),)

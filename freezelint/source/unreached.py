@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from freezelint.gradient_map import Cause, Cut, Edge, Kind
 from freezelint.source.never_read import known_unused, never_read, reads
+from freezelint.source.never_taken import never_taken
 from freezelint.source.project import ClassInfo
 from freezelint.source.starved import enclosing_with, stepped_after
 from freezelint.source.story import AttributeSet, Backward, ModeChange, ModuleCall, Spot, Story
@@ -15,12 +16,16 @@ from freezelint.source.values import Instance, Param, direct_children, parameter
 
 @dataclass(frozen=True, eq=False)
 class Unreached:
-    """A module (or one parameter) that is trained for nothing. `call`: where its unused result is made."""
+    """A module (or one parameter) that is trained for nothing.
+
+    `call`: where its unused result is made; `test`: what keeps the program from using it.
+    """
 
     name: str
     place: Spot
     owner: Instance | None
     call: Spot | None = None
+    test: Spot | None = None
 
 
 def unreached(story: Story) -> Iterator[Unreached]:
@@ -78,7 +83,10 @@ def _judged(story: Story, module: Instance, backwards: list[Backward]) -> Unreac
     owner, name, place = row
     params = parameters_of(module)
     if all(param.node is None for param in params):
-        return Unreached(name, place, owner) if owner.cls and never_read(owner.cls, name) else None
+        if owner.cls and never_read(owner.cls, name):
+            return Unreached(name, place, owner)
+        test = never_taken(owner, name)
+        return Unreached(name, place, owner, test=test) if test else None
     return _discarded(story, module, name, place, owner, backwards)
 
 
