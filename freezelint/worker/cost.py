@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from .flow import Flow, key, node_key
+from .gauge import is_weight
 from .recorder import Grad, Recorder
 
 DGRAD, WGRAD = "dgrad", "wgrad"
@@ -117,7 +118,8 @@ class Costs:
     def _is_data(self, target: Any) -> bool:
         if isinstance(target, int):  # a leaf, by identity
             return target not in self.weights
-        return self.flow.node_is_data.get(target, True)
+        known = self.flow.node_is_data.get(target)
+        return known if known is not None else not is_weight(target)  # a node of what a checkpoint ran again
 
     def without(self, leaves: Iterable[Tensor]) -> Bill:
         """Backward's sums if these leaves did not require grad."""

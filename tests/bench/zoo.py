@@ -5,9 +5,10 @@
 Needs timm and transformers beside torch; a library that does not import is skipped with a line that says why. Models
 come from configs with random weights, shallow where their config has a depth, so that the real steps take seconds.
 For each model: everything trainable, and a random prefix, middle and scattered freeze. With `--costs`, FLOPs are
-compared with torch's counter and heavy operations with its profiler for the first and the third of these. Each model
-runs in a process of its own with a limit; with `--rows` every row is kept in a file, models that it holds are not run
-again, and the tables are about all rows in it.
+compared with torch's counter, and dgrad and wgrad operations with its profiler, for the first and the third of these;
+images are then as small as the model takes them, and what is still large is shallower, so that these rows say nothing
+about speed. Each model runs in a process of its own with a limit; with `--rows` every row is kept in a file, models
+that it holds are not run again, and the tables are about all rows in it.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import zoo_oracle as oracle  # noqa: E402
-from zoo_models import Maker, timm_models, transformers_models  # noqa: E402
+from zoo_models import Maker, smaller, timm_models, transformers_models  # noqa: E402
 
 from freezelint.gradient_map import GradientMap  # noqa: E402
 from freezelint.worker.capture import record  # noqa: E402
-from freezelint.worker.cost import Costs  # noqa: E402
+from freezelint.worker.cost import DGRAD, WGRAD, Bill, Costs  # noqa: E402
 from freezelint.worker.flow import Flow  # noqa: E402
 from freezelint.worker.guess import example_inputs  # noqa: E402
 from freezelint.worker.inputs import Inputs  # noqa: E402
@@ -66,8 +67,10 @@ class Row:
     map_equal: int = 0
     flops_compared: int = 0
     flops_equal: int = 0
-    products_compared: int = 0
-    products_equal: int = 0
+    costs_compared: int = 0  # operations of backward: by role, and by role and name
+    dgrad_equal: int = 0
+    wgrad_equal: int = 0
+    named_equal: int = 0
     differences: list[str] = field(default_factory=list)
     build_s: float = 0.0
     inputs_s: float = 0.0
@@ -90,7 +93,8 @@ class Row:
         of = self.freezes
         return (
             f"{self.name:44s} {self.captured:4s} reach {self.reach_equal}/{of} map {self.map_equal}/{of} flops "
-            f"{self.flops_equal}/{self.flops_compared} products {self.products_equal}/{self.products_compared} "
+            f"{self.flops_equal}/{self.flops_compared} dgrad {self.dgrad_equal} wgrad {self.wgrad_equal} "
+            f"named {self.named_equal}/{self.costs_compared} "
             f"{self.parameters / 1e6:6.1f} M trace/real {self.ratio:5.2f} trace/build "
             f"{statistics.median(self.trace_s) / self.build_s:5.2f}{said}"
         )
@@ -121,6 +125,7 @@ def examine(name: str, make: Maker, costs: bool, inputs: Inputs | None = None) -
         started = time.process_time()
         inputs = inputs or example_inputs(Built(model))
         row.inputs_s = time.process_time() - started
+        inputs = smaller(model, inputs) if costs else inputs
         row.inputs = inputs.describe()
         for number, keep in enumerate(freezes([name for name, _ in model.named_parameters()])):
             one_freeze(row, model, inputs, keep, costs and number in COSTED)
@@ -131,7 +136,7 @@ def examine(name: str, make: Maker, costs: bool, inputs: Inputs | None = None) -
     return row
 
 
-def one_freeze(row: Row, model: nn.Module, inputs: Inputs, keep: oracle.Freeze, costs: bool) -> None:
+def one_freeze(row: Row, model: nn.Module, inputs: Inputs, keep: oracle.Freeze, compare: bool) -> None:
     started = time.process_time()
     try:
         recording = record(model, inputs, freeze=lambda name, _on: name in keep)
@@ -140,13 +145,13 @@ def one_freeze(row: Row, model: nn.Module, inputs: Inputs, keep: oracle.Freeze, 
         row.captured, row.reason = "real", one_line(error)[:100]
         recording = record(model, inputs, freeze=lambda name, _on: name in keep, real=True)
     flow = Flow(recording)
-    total = Costs(flow).total()
+    costs = Costs(flow)
     graph = GradientMap.from_json(Mapper(flow).build())
     row.trace_s.append(time.process_time() - started)
     row.guessed |= recording.recorder.shadows.decided_by_chance
     row.operations = len(recording.recorder.ops)
-    reach, products = recording.reached(), oracle.predicted(recording.recorder.backward_nodes)
-    del recording, flow
+    reach, mine = recording.reached(), (costs.total(), oracle.predicted(costs))
+    del recording, flow, costs
     oracle.freeze(model, keep)
     started = time.process_time()
     oracle.step(model, inputs)
@@ -156,18 +161,21 @@ def one_freeze(row: Row, model: nn.Module, inputs: Inputs, keep: oracle.Freeze, 
     row.freezes += 1
     row.reach_equal += equal(row, "reach", reach, truth)
     row.map_equal += equal(row, "map", in_map, truth)
-    if costs:
+    if compare:
         oracle.freeze(model, keep)
-        compare_costs(row, model, inputs, (total.forward_flops, total.backward_flops + total.recompute_flops), products)
+        compare_costs(row, model, inputs, *mine)
 
 
-def compare_costs(row: Row, model: nn.Module, inputs: Inputs, mine: tuple[int, int], products: oracle.Products) -> None:
-    theirs = oracle.flops(model, inputs)
-    if theirs is not None:
+def compare_costs(row: Row, model: nn.Module, inputs: Inputs, bill: Bill, named: oracle.Operations) -> None:
+    flops = oracle.flops(model, inputs)
+    if flops is not None:
         row.flops_compared += 1
-        row.flops_equal += equal(row, "FLOPs", mine, theirs)
-    row.products_compared += 1
-    row.products_equal += equal(row, "products", dict(products), dict(oracle.profiled(model, inputs)))
+        row.flops_equal += equal(row, "FLOPs", (bill.forward_flops, bill.backward_flops + bill.recompute_flops), flops)
+    seen = oracle.operations(model, inputs)
+    row.costs_compared += 1
+    row.dgrad_equal += equal(row, "dgrad operations", bill.dgrad_ops, oracle.of_role(seen, DGRAD))
+    row.wgrad_equal += equal(row, "wgrad operations", bill.wgrad_ops, oracle.of_role(seen, WGRAD))
+    row.named_equal += equal(row, "operations", dict(named), dict(seen))
 
 
 def equal(row: Row, what: str, mine: Any, theirs: Any) -> bool:
@@ -212,7 +220,7 @@ def apart(name: str, run: Callable[[], Row], limit_s: int) -> Row:
         return Row(name, left_out=why)
 
 
-def awkward_models() -> Iterator[tuple[str, Maker, Inputs | None]]:
+def awkward_models(_light: bool) -> Iterator[tuple[str, Maker, Inputs | None]]:
     import awkward
 
     for name, make in awkward.CASES.items():
@@ -223,12 +231,12 @@ def awkward_models() -> Iterator[tuple[str, Maker, Inputs | None]]:
 
 def run(kind: str, count: int, options: argparse.Namespace, known: dict[str, Row]) -> None:
     """Examines models until `count` rows of this kind say something."""
-    models: dict[str, Callable[[], Iterator[Any]]] = {
+    models: dict[str, Callable[[bool], Iterator[Any]]] = {
         "awkward": awkward_models, "timm": timm_models, "transformers": transformers_models,
     }  # fmt: skip
     done = sum(name.startswith(f"{kind}:") and not row.left_out for name, row in known.items())
     try:
-        for name, make, *given in models[kind]():
+        for name, make, *given in models[kind](options.costs):
             if done >= count or name in known or options.only not in name:
                 continue
             row = apart(name, lambda: examine(name, make, options.costs, *given), options.limit)  # noqa: B023
@@ -253,7 +261,7 @@ def summary(kind: str, rows: list[Row]) -> None:
     equalities("", [row for row in captured if not row.guessed])
     equalities("decided by a random number: ", [row for row in captured if row.guessed])
     for least in (0, 50):
-        chosen = [row for row in captured if row.parameters >= least * 1e6]
+        chosen = [row for row in captured if row.parameters >= least * 1e6 and not row.costs_compared]
         if chosen:
             ratio = statistics.median(row.ratio for row in chosen)
             build = statistics.median(statistics.median(row.trace_s) / row.build_s for row in chosen)
@@ -265,7 +273,9 @@ def summary(kind: str, rows: list[Row]) -> None:
 def equalities(title: str, rows: list[Row]) -> None:
     for label, key, of in (
         ("reach", "reach_equal", "freezes"), ("map", "map_equal", "freezes"),
-        ("FLOPs", "flops_equal", "flops_compared"), ("heavy operations", "products_equal", "products_compared"),
+        ("FLOPs", "flops_equal", "flops_compared"), ("dgrad operations", "dgrad_equal", "costs_compared"),
+        ("wgrad operations", "wgrad_equal", "costs_compared"),
+        ("operations by name and role", "named_equal", "costs_compared"),
     ):  # fmt: skip
         compared = sum(getattr(row, of) for row in rows)
         if compared:

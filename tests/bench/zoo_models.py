@@ -6,6 +6,7 @@ imported, and is taken away again. It has names only: nothing in it computes.
 
 from __future__ import annotations
 
+import copy
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -16,7 +17,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from freezelint.worker.inputs import Inputs
 
 DEPTHS = "num_hidden_layers encoder_layers decoder_layers num_layers n_layer n_layers num_decoder_layers".split()
 DEPTHS += ["num_encoder_layers"]  # lowered to two layers, or as many as show every kind that the config lists
@@ -31,6 +35,7 @@ WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "embed_dim")
 HEADS = ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "n_head", "num_heads", "n_heads")
 LARGE = 30_000_000  # parameters from which on a model is narrowed, where that gives one that can be built
 SMALL = "atto femto pico nano tiny xxs _xs mini small 18 _s0 _b0 _a0 050 026 lite".split()  # of each family, first
+HUGE = 100_000_000  # parameters from which on a model of timm is cut, where costs are compared
 Maker = Callable[[], nn.Module]
 
 
@@ -78,8 +83,8 @@ def torchvision_stand_in() -> Iterator[bool]:
             del sys.modules[name]
 
 
-def timm_models() -> Iterator[tuple[str, Maker]]:
-    """One of each family, then the second of each, and so on."""
+def timm_models(light: bool = False) -> Iterator[tuple[str, Maker]]:
+    """One of each family, then the second of each, and so on; the very large ones four blocks deep where `light`."""
     with torchvision_stand_in() as needed:
         import timm
     if needed:
@@ -93,10 +98,40 @@ def timm_models() -> Iterator[tuple[str, Maker]]:
         for names in families.values():
             if index < len(names):
                 name = names[index]
-                yield f"timm:{name}", lambda name=name: timm.create_model(name, pretrained=False)
+                yield f"timm:{name}", lambda name=name: timm_model(timm, name, light)
 
 
-def transformers_models() -> Iterator[tuple[str, Maker]]:
+def timm_model(timm: Any, name: str, light: bool) -> nn.Module:
+    make: Callable[..., nn.Module] = timm.create_model
+    with torch.device("meta"):
+        try:
+            light = light and size(make(name, pretrained=False)) > HUGE > size(make(name, pretrained=False, depth=4))
+        except Exception:  # its depth cannot be given
+            light = False
+    return make(name, pretrained=False, **({"depth": 4} if light else {}))
+
+
+def smaller(model: nn.Module, inputs: Inputs) -> Inputs:
+    """The same with the smallest images that the model takes: a quarter or a half as high and wide, but 64 pixels."""
+    for part in (4, 2):
+        scaled = tree_map_only(Tensor, lambda tensor: scaled_image(tensor, part), (inputs.args, inputs.kwargs))  # noqa: B023
+        try:
+            with torch.no_grad():
+                copy.deepcopy(model)(*scaled[0], **scaled[1])
+        except Exception:
+            continue
+        return Inputs(*scaled, inputs.how)
+    return inputs
+
+
+def scaled_image(tensor: Tensor, part: int) -> Tensor:
+    if tensor.dim() != 4 or not tensor.is_floating_point() or min(tensor.shape[2:]) < 128:
+        return tensor
+    height, width = (max(64, length // part // 32 * 32) for length in tensor.shape[2:])
+    return tensor[:, :, :height, :width].contiguous()
+
+
+def transformers_models(_light: bool = False) -> Iterator[tuple[str, Maker]]:
     """Every fourth architecture, then the next of each four, and so on; those that cannot be built are passed over."""
     import transformers
 

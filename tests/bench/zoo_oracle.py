@@ -6,35 +6,47 @@ products on the CPU; vectors.
 
 from __future__ import annotations
 
+import random
+import sys
 from collections import Counter
 from contextlib import nullcontext
 from math import prod
 from typing import Any
 
 import torch
-from torch import nn
+import zoo_roles
+from torch import Tensor, nn
 from torch.utils import flop_counter
 from torch.utils.flop_counter import FlopCounterMode
+from zoo_roles import Operations
 
 from freezelint.worker.capture import named_tensors
+from freezelint.worker.cost import Costs
 from freezelint.worker.inputs import Inputs
 
 Freeze = set[str]
-Products = Counter[str]  # heavy operations of a backward by name; a convolution's gradients apart
 
 
-def step(model: nn.Module, inputs: Inputs, counter: Any = nullcontext, backward: Any = None) -> tuple[Any, Any]:
-    """One forward and backward, each in a context of its own; both contexts, left."""
+def forward(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+    """One real forward: its loss, else all it returns that requires grad."""
     torch.manual_seed(0)
-    with counter() as forward:
-        output = model(*inputs.args, **inputs.kwargs)
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    output = model(*inputs.args, **inputs.kwargs)
     own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    ends = [own] if isinstance(own, torch.Tensor) else [t for _, t in named_tensors(output, "o")]
-    ends = [t for t in ends if t.requires_grad]
-    with (backward or counter)() as context:
+    ends = [own] if isinstance(own, Tensor) else [tensor for _, tensor in named_tensors(output, "o")]
+    return [tensor for tensor in ends if tensor.requires_grad]
+
+
+def step(model: nn.Module, inputs: Inputs, counter: Any = nullcontext) -> tuple[Any, Any]:
+    """One forward and backward, each in a context of its own; both contexts, left."""
+    with counter() as before:
+        ends = forward(model, inputs)
+    with counter() as after:
         if ends:
-            torch.autograd.backward(ends, [torch.ones_like(t) for t in ends])
-    return forward, context
+            torch.autograd.backward(ends, zoo_roles.ones(ends))
+    return before, after
 
 
 def freeze(model: nn.Module, keep: Freeze) -> None:
@@ -51,57 +63,34 @@ def reached(model: nn.Module) -> set[str]:
 def flops(model: nn.Module, inputs: Inputs) -> tuple[int, int] | None:
     """torch's counts of forward and backward; None where its counter cannot follow `autograd.grad` in a forward."""
     try:
-        forward, backward = step(model, inputs, lambda: FlopCounterMode(display=False, custom_mapping=CORRECTED))
+        before, after = step(model, inputs, lambda: FlopCounterMode(display=False, custom_mapping=CORRECTED))
     except RuntimeError as error:
         if "_will_engine_execute_node" not in str(error):
             raise
         return None
-    return forward.get_total_flops(), backward.get_total_flops()
+    return before.get_total_flops(), after.get_total_flops()
 
 
-PRODUCTS = frozenset("mm bmm mv dot addmm addbmm baddbmm addmv _grouped_mm mkldnn_rnn_layer_backward".split())
+def operations(model: nn.Module, inputs: Inputs) -> Operations:
+    """The heavy operations of a real backward, by name and role."""
+    return zoo_roles.operations(lambda: forward(model, inputs), (inputs.args, inputs.kwargs))
 
-CONVOLUTION = ("convolution x", "convolution weight")
 
-
-def profiled(model: nn.Module, inputs: Inputs) -> Products:
-    """The heavy operations that torch's profiler saw in a real backward."""
-    cpu = [torch.profiler.ProfilerActivity.CPU]
-    _, profile = step(model, inputs, backward=lambda: torch.profiler.profile(activities=cpu, record_shapes=True))
-    found: Products = Counter()
-    for event in profile.events():
-        name = event.name.removeprefix("aten::")
-        if within_product(event) or any(0 in shape for shape in event.input_shapes[:3] if isinstance(shape, list)):
-            continue  # what a fused kernel is made of; what works on nothing
-        if name == "convolution_backward":
-            mask = next((v for v in reversed(event.concrete_inputs) if isinstance(v, list) and len(v) == 3), [1, 1, 1])
-            found.update(part for part, wanted in zip(CONVOLUTION, mask, strict=False) if wanted)
-        elif name in PRODUCTS or (name.startswith("_scaled_dot_product") and name.endswith("backward")):
-            found[name] += 1
+def predicted(costs: Costs) -> Operations:
+    """The same from a recording."""
+    found: Operations = Counter(f"{name_of(unit.node)} {unit.role}" for unit in costs.units)
+    for node in costs.flow.recording.recorder.backward_nodes:
+        if node.meta["phase"] == "recompute" and node.meta["flops"]:
+            found[f"{name_of(node)} {zoo_roles.RECOMPUTE}"] += 1
     return found
 
 
-def within_product(event: Any) -> bool:
-    above = event.cpu_parent
-    while above is not None:
-        if above.name.removeprefix("aten::") in PRODUCTS or above.name.startswith("aten::_scaled_dot_product"):
-            return True
-        above = above.cpu_parent
-    return False
+def of_role(found: Operations, role: str) -> int:
+    return sum(count for name, count in found.items() if name.endswith(f" {role}"))
 
 
-def predicted(nodes: list[torch.fx.Node]) -> Products:
-    """The same from the nodes of a recorded backward."""
-    found: Products = Counter()
-    for node in nodes:
-        if not (node.meta["flops"] or node.meta["parts"]):
-            continue
-        name = node.target._schema.name.removeprefix("aten::")  # type: ignore[union-attr]
-        if name == "convolution_backward":
-            found.update(CONVOLUTION[index] for index in node.meta["parts"])
-        else:
-            found[name] += 1
-    return found
+def name_of(node: torch.fx.Node) -> str:
+    return str(node.target._schema.name.removeprefix("aten::"))  # type: ignore[union-attr]
 
 
 def convolution_backward(
