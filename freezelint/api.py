@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from freezelint.findings import Evidence, Finding, Severity, Verdict
@@ -59,24 +59,49 @@ def audit(
     *,
     loss: Callable[..., Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
-    frozen: tuple[str, ...] = (),
-    trainable: tuple[str, ...] = (),
+    frozen: str | Iterable[str] = (),
+    trainable: str | Iterable[str] = (),
 ) -> Audit:
     """Trace one step of a live model and ask every rule about it. The model is left as it was.
 
     `inputs`: a tensor, a tuple of positional or a dict of keyword arguments, a spec ("float32[2,3,224,224]"), or None
     to have them inferred. `loss(output)` or `loss(output, inputs)`; without one, `.loss` of the output or every output.
-    `frozen` and `trainable` are the contract, as patterns of parameter names. Raises what the model raises.
+    `frozen` and `trainable` are the contract, as patterns of parameter names. Raises what the model raises, and
+    TypeError for an argument of another kind.
     """
     from freezelint.worker.guess import example_inputs
     from freezelint.worker.targets import Built
     from freezelint.worker.trace import trace_recorded
 
+    contract = [_patterns("frozen", frozen), _patterns("trainable", trainable)]
+    _check_arguments(model, loss, optimizer)
     chosen = example_inputs(Built(model, optimizer, loss, inputs))
     data, recording = trace_recorded(model, chosen, loss, optimizer)
     report = ModelReport.from_json({**data, "name": type(model).__name__})
-    report.frozen, report.trainable = frozen, trainable
+    report.frozen, report.trainable = contract
     return Audit(report, findings_of(report), recording.recorder.graph)
+
+
+def _patterns(name: str, given: Any) -> tuple[str, ...]:
+    """One pattern, or several."""
+    patterns = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise TypeError(f"audit: `{name}` takes patterns of parameter names, not {given!r}")
+    return patterns
+
+
+def _check_arguments(model: Any, loss: Any, optimizer: Any) -> None:
+    import torch
+
+    wanted = "a torch.nn.Module" + (", built: call the class first" if isinstance(model, type) else "")
+    checks = (
+        ("model", model, isinstance(model, torch.nn.Module), wanted),
+        ("loss", loss, loss is None or callable(loss), "a function of the output"),
+        ("optimizer", optimizer, optimizer is None or hasattr(optimizer, "param_groups"), "an optimizer that is built"),
+    )
+    for name, given, fits, what in checks:
+        if not fits:
+            raise TypeError(f"audit: `{name}` takes {what}, not {given!r:.80}")
 
 
 def findings_of(report: ModelReport) -> list[Finding]:

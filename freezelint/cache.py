@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from freezelint import __version__
+from freezelint.textfile import read_regular
 
 FOLDER = ".freezelint_cache"
 
@@ -27,8 +28,8 @@ def state(path: str) -> str:
     """The digest of a file; of a folder, that of every Python file below it; "" where there is nothing to read."""
     try:
         if not os.path.isdir(path):
-            return digest(Path(path).read_bytes())
-        files = sorted(Path(path).rglob("*.py"))
+            return digest(read_regular(path))
+        files = sorted(file for file in Path(path).rglob("*.py") if file.is_file())
         return digest("".join(f"{file}\0{digest(file.read_bytes())}\n" for file in files).encode())
     except OSError:
         return ""

@@ -33,6 +33,7 @@ PLAIN = (
     "output_format output_file statistics exit_zero cache_dir baseline"
 ).split()
 FOR_READERS = ("full", "text", "concise")
+FOR_PROGRAMS = frozenset(OUTPUT_FORMATS) - {*FOR_READERS, "html"}
 Options = dict[str, Any]
 
 
@@ -126,12 +127,14 @@ def trace(options: Options) -> int:
 
     resolver = resolve(options, (*OUTPUT_FORMATS, *PICTURES))
     outcome = trace_named(options["targets"], resolver, progress_line(options.get("quiet")))
-    report = outcome_report(outcome, resolver.settings)
+    report, refused = outcome_report(outcome, resolver.settings), outcome.refused_targets
+    for line in refused:
+        print(f"freezelint: {line}", file=sys.stderr)
     if resolver.settings.output_format in PICTURES and not report.pictures:
-        sys.stderr.write(render(report, "concise"))
-    else:
+        sys.stderr.write(render(report, "concise") if report.findings else "")
+    elif report.findings or report.models or not refused or resolver.settings.output_format in FOR_PROGRAMS:
         emit(report, resolver.settings, quiet=options.get("quiet"))
-    return exit_code(outcome.findings, resolver.settings)
+    return 2 if refused else exit_code(outcome.findings, resolver.settings)
 
 
 def run(options: Options) -> int:

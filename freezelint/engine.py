@@ -16,6 +16,7 @@ from freezelint.findings import Finding, Location, Severity
 from freezelint.settings import Settings
 from freezelint.source.discover import Found, discover, excluded, ignored_codes, shown
 from freezelint.source_stage import FileReport, Job, Source, Unreadable, lint_files, open_source, project_roots
+from freezelint.textfile import read_regular
 
 if TYPE_CHECKING:
     from freezelint.client import Workers
@@ -39,7 +40,7 @@ class Sources:
         self._lines: dict[str, fixes.Lines] = {}
 
     def data(self, path: str) -> bytes:
-        return self.overlay[path] if path in self.overlay else Path(path).read_bytes()
+        return self.overlay[path] if path in self.overlay else read_regular(path)
 
     def open(self, path: str) -> Source | None:
         """The file, or None where it cannot be read."""
@@ -89,6 +90,7 @@ class Outcome:
     models: int = 0
     runs: int = 0
     refuted: int = 0
+    refused_targets: list[str] = field(default_factory=list)  # what was to be traced and names no model, each in a line
 
     def diff(self) -> str:
         """The fixes as one unified diff; a notebook's as the source of its cells."""

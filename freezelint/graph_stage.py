@@ -27,6 +27,7 @@ class TraceSettings(WantsPython, Protocol):
 class GraphResult:
     reports: list[ModelReport] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
+    refused: list[Finding] = field(default_factory=list)  # targets that name no model, or nothing to trace them with
 
 
 def trace_targets(
@@ -43,7 +44,7 @@ def trace_targets(
         return result
     python, reason = find_python(settings, project_root)
     if python is None:
-        result.notes.append(note(reason, {"path": str(project_root)}))
+        result.refused.append(note(reason, {"path": str(project_root)}))
         return result
     with workers(python, project_root, settings.timeout_s) as worker:
         for number, target in enumerate(chosen, 1):
@@ -64,7 +65,8 @@ def _trace_one(worker: Worker, target: dict[str, Any], result: GraphResult) -> N
     try:
         report = ModelReport.from_json(worker.call("trace", target=target))
     except WorkerError as error:
-        result.notes.append(note(f"`{target['name']}` was not traced: {told(error)}", target, error))
+        notes = result.refused if error.kind == "TargetError" else result.notes
+        notes.append(note(f"`{target['name']}` was not traced: {told(error)}", target, error))
         return
     report.frozen, report.trainable = tuple(target.get("frozen", ())), tuple(target.get("trainable", ()))
     result.reports.append(report)
@@ -73,7 +75,7 @@ def _trace_one(worker: Worker, target: dict[str, Any], result: GraphResult) -> N
 
 
 def told(error: WorkerError) -> str:
-    if error.kind in ("start", "protocol", "timeout", "crash", "memory", "UnsupportedError"):
+    if error.kind in ("start", "protocol", "timeout", "crash", "memory", "UnsupportedError", "TargetError"):
         return error.text
     return error.text if error.text.startswith(error.kind) else f"{error.kind}: {error.text}"
 

@@ -68,7 +68,7 @@ def _traced(
     outcome.models = len(graph.reports)
     _draw(graph.reports, outcome)
     found = merge(found, check.keep(graph_findings(graph.reports, check)))
-    return found + kept_apart(graph.notes, check)
+    return found + kept_apart([*graph.refused, *graph.notes], check)
 
 
 def _verified(
@@ -97,6 +97,7 @@ def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Out
         replace(note, severity=Severity.ERROR) if note.severity is Severity.WARNING else note for note in graph.notes
     ]
     outcome.findings = check.told(found + kept_apart(notes, check))
+    outcome.refused_targets = [note.message for note in graph.refused]
     progress("")
     return outcome
 

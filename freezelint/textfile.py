@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -20,6 +21,13 @@ class TextFile:
 
     def encode(self, text: str) -> bytes:
         return self.mark + text.encode(self.encoding)
+
+
+def read_regular(path: str) -> bytes:
+    """The bytes of a file; a pipe or device, reading which may never end, raises OSError."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return Path(path).read_bytes()
 
 
 class Undecodable(Exception):

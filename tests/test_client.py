@@ -62,9 +62,9 @@ def test_user_prints_do_not_break_the_conversation(shared: tuple[Path, Worker]) 
         ("import sys\nsys.exit(3)\n", "SystemExit", "exit code 3", 2),
         ("def build(\n", "SyntaxError", "never closed", 1),
         ("import nosuchthing\n", "ModuleNotFoundError", "nosuchthing", 1),
-        ("def build(size):\n    return size\n", "UnsupportedError", "needs arguments: size", 0),
-        ("def build():\n    return 7\n", "UnsupportedError", "returned int, not a torch.nn.Module", 0),
-        ("built = 1\n", "UnsupportedError", "has no `build`", 0),
+        ("def build(size):\n    return size\n", "TargetError", "needs arguments: size", 0),
+        ("def build():\n    return 7\n", "TargetError", "returned int, not a torch.nn.Module", 0),
+        ("built = 1\n", "TargetError", "has no `build`", 0),
     ],
 )
 def test_failures_are_named_with_their_line(

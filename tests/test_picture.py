@@ -217,8 +217,8 @@ def test_without_a_model_there_is_a_line_and_no_file(tmp_path: Path) -> None:
     file = tmp_path / "none.svg"
     options = ("--isolated", "--python", sys.executable, "--output-file", file)
     done = command("trace", "no_such_module:build", "--output-format", "svg", *options)
-    assert done.code == 1
-    assert "FRZ003 `no_such_module:build` was not traced" in done.err
+    assert done.code == 2
+    assert "freezelint: `no_such_module:build` was not traced: there is no module" in done.err
     assert not file.exists()
 
 

@@ -28,7 +28,7 @@ class Found:
 
 
 class Missing(Exception):
-    """A path on the command line that does not exist."""
+    """A path on the command line that does not exist, or is no file."""
 
 
 def discover(paths: Sequence[str], resolver: Resolver) -> list[Found]:
@@ -44,6 +44,8 @@ def discover(paths: Sequence[str], resolver: Resolver) -> list[Found]:
             if _ignored(full, True, ignores):  # named on the command line: meant to be checked
                 ignores = ()
             found.update((file.path, file) for file in _walk(full, resolver, ignores))
+        elif os.path.exists(full) and not os.path.isfile(full):  # reading it may never end
+            raise Missing(f"{path}: not a regular file")
         elif os.path.exists(full):
             settings = resolver.of(Path(full).parent)
             if not (settings.force_exclude and excluded(full, settings)):
@@ -130,6 +132,8 @@ def _ignores_in(folder: str) -> Ignores:
 
 
 def _spec(folder: str, file: str) -> Ignores:
+    if not os.path.isfile(file):
+        return ()
     try:
         with open(file, encoding="utf-8", errors="replace") as stream:
             lines = stream.read().splitlines()

@@ -44,6 +44,8 @@ class Texts:
 
     def _read(self, folder: Path) -> Iterator[tuple[str, str]]:
         for path in islice(folder.rglob("*.py"), _MOST_FILES):
+            if not path.is_file():
+                continue
             try:
                 known = self._overlay.get(str(path))
                 yield str(path), path.read_text(encoding="utf-8", errors="replace") if known is None else known

@@ -33,6 +33,10 @@ class UnsupportedError(Exception):
     """What was asked for cannot be done here; the text says why, in one line for the user."""
 
 
+class TargetError(UnsupportedError):
+    """What a target names is not there, or is nothing that a model can be built from."""
+
+
 def hello(_args: dict[str, Any]) -> dict[str, Any]:
     """The handshake: versions, without the seconds that importing torch takes."""
     from importlib import metadata

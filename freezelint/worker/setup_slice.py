@@ -19,9 +19,9 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from .protocol import UnsupportedError
+from .protocol import TargetError, UnsupportedError
 from .slice_inputs import inputs_in
-from .targets import Built
+from .targets import Built, regular
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 TRAINS = {"backward", "step", "fit", "train_on_batch", "manual_backward", "optimizer_step"}
@@ -98,11 +98,10 @@ def names_of(path: str, name: str) -> dict[str, Any] | None:
 
 
 def parsed(path: str) -> ast.Module:
-    file = Path(path)
-    if not file.is_file():
-        raise UnsupportedError(f"{path}: no such file")
     try:
-        return ast.parse(file.read_bytes(), path)
+        return ast.parse(regular(path).read_bytes(), path)
+    except OSError as error:
+        raise TargetError(f"{path} cannot be read: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:
         raise UnsupportedError(f"{path} does not parse: {error}") from None
 

@@ -21,7 +21,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .protocol import UnsupportedError
+from .protocol import TargetError, UnsupportedError
 
 
 @dataclass
@@ -61,7 +61,7 @@ def target_name(target: dict[str, Any]) -> str:
 
 def find(target: dict[str, Any]) -> Any:
     """The callable (or module instance) that a target names."""
-    if target.get("build"):
+    if "build" in target:
         return resolve(target["build"])
     return in_file(target["path"], str(target["qualname"]))
 
@@ -86,32 +86,47 @@ def is_reference(text: str) -> bool:
 def resolve(reference: str) -> Any:
     """ "pkg.mod:attribute", or a model of timm or transformers by name ("timm:resnet50", "transformers:bert")."""
     module_name, _, path = reference.partition(":")
-    if not path:
-        raise UnsupportedError(f"`{reference}` is not of the form pkg.mod:callable")
-    if module_name in ("timm", "transformers") and path:
+    if not path or not module_name:
+        raise TargetError(f"`{reference}` is not of the form pkg.mod:callable")
+    if module_name in ("timm", "transformers"):
         from .zoo import maker
 
         return maker(module_name, path)
     if module_name.endswith(".py"):
         return in_file(module_name, path)
-    found: Any = importlib.import_module(module_name)
+    found: Any = module_named(module_name)
     for part in path.split("."):
         found = attribute(found, part, module_name)
     return found
+
+
+def module_named(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):  # not something that it imports itself
+            raise TargetError(f"there is no module `{error.name}`") from None
+        raise
 
 
 def attribute(holder: Any, name: str, where: str) -> Any:
     try:
         return getattr(holder, name)
     except AttributeError:
-        raise UnsupportedError(f"`{where}` has no `{name}`") from None
+        raise TargetError(f"`{where}` has no `{name}`") from None
+
+
+def regular(path: str) -> Path:
+    """The file, which is no folder, pipe or device; reading one of these may never end."""
+    file = Path(path)
+    if not file.is_file():
+        raise TargetError(f"{path}: {'not a regular file' if file.exists() else 'no such file'}")
+    return file
 
 
 def load_file(path: str) -> ModuleType:
     """Import a file as the module it is in its project: inside its package, else with its folder on `sys.path`."""
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise UnsupportedError(f"{path}: no such file")
+    file = regular(path).resolve()
     parts = [] if file.stem == "__init__" else [file.stem]
     folder = file.parent
     while (folder / "__init__.py").is_file():
@@ -153,10 +168,10 @@ def call_without_arguments(maker: Any, name: str) -> Any:
     if isinstance(maker, nn.Module):
         return maker
     if not callable(maker):
-        raise UnsupportedError(f"`{name}` is neither callable nor a module")
+        raise TargetError(f"`{name}` is neither callable nor a module")
     missing = required_parameters(maker)
     if missing:
-        raise UnsupportedError(f"`{name}` needs arguments: {', '.join(missing)}")
+        raise TargetError(f"`{name}` needs arguments: {', '.join(missing)}")
     return maker()
 
 
@@ -177,11 +192,11 @@ def take(result: Any, name: str) -> Built:
         return Built(result)
     parts = list(result.values()) if isinstance(result, dict) else result
     if not isinstance(parts, (tuple, list)):
-        raise UnsupportedError(f"`{name}` returned {type(result).__name__}, not a torch.nn.Module")
+        raise TargetError(f"`{name}` returned {type(result).__name__}, not a torch.nn.Module")
     models = [part for part in parts if isinstance(part, nn.Module) and not is_loss(part)]
     optimizers = [part for part in parts if isinstance(part, Optimizer)]
     if not models:
-        raise UnsupportedError(f"`{name}` returned no torch.nn.Module")
+        raise TargetError(f"`{name}` returned no torch.nn.Module")
     built = Built(models[0], optimizers[0] if optimizers else None)
     if len(models) > 1:
         built.notes.append(f"`{name}` returned {len(models)} modules: only the first was looked at")
