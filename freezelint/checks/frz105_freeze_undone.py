@@ -45,7 +45,7 @@ def set_back(story: Story) -> Iterator[Finding]:
         if line.flag is not True or frozen is None:
             continue
         if any(freezes.trains_after(story, line.last, param) for param in frozen.params.values()):
-            place = line.last.spot if LITERAL.search(line_of(line.last)) else freezes.site(line.last)
+            place = told_at(line.last) if LITERAL.search(line_of(line.last)) else freezes.site(line.last)
             yield undone(place, frozen, HOW["set back"], story)
 
 
@@ -61,6 +61,16 @@ def covers(line: Setting, frozen: Setting, story: Story) -> bool:
     if len(line.params) > len(frozen.params):
         return True
     return len(end.context.loops) < 2 and not freezes.used_between(story, start, end)
+
+
+def told_at(event: Event) -> Spot:
+    """The line that sets the flag; where a helper does nothing else, the call of the helper."""
+    helper = event.context.calls[-1] if event.context.calls else None
+    if helper is None or helper.owner is not None or not isinstance(helper.node, cst.FunctionDef):
+        return event.spot
+    body = [part for part in helper.node.body.body if not isinstance(part, cst.SimpleStatementLine)]
+    alone = len(body) == 1 and isinstance(body[0], cst.For)
+    return freezes.site(event) if alone and len(helper.node.body.body) < 3 else event.spot
 
 
 def undone(place: Spot, frozen: Setting, how: str, story: Story) -> Finding:

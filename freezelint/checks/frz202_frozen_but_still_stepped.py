@@ -157,7 +157,10 @@ def repaired(event: Event) -> bool:
     """Whether this only takes out what is not finite, or the values are written back."""
     written = re.escape(event.spot.text.partition(".grad")[0])
     back = rf"{written}(\.data)?(\s*\[[^\n]*\])?(\.data)?(\s*=[^=]|\.copy_\()"
-    return bool(re.search(r"nan|inf|finite", event.spot.text) or re.search(back, event.spot.file.text))
+    loops = [node for node in ancestors(event.spot) if isinstance(node, (cst.For, cst.While))]
+    first = Spot(event.spot.file, loops[0]).locate().line if loops else 1
+    again = "\n".join(event.spot.file.text.splitlines()[first - 1 :])
+    return bool(re.search(r"nan|inf|finite", event.spot.text) or re.search(back, again))
 
 
 def before_step(story: Story, event: Event, optimizer: Optimizer) -> bool:

@@ -83,7 +83,7 @@ def raised_later(story: Story, event: OptimizerBuilt) -> bool:
     """Whether a scheduler or a line of its own may raise the rate."""
     steps = [step for step in story.of(Step) if step.optimizer is event.optimizer]
     files = {event.spot.file, story.file, *(step.spot.file for step in steps)}
-    if any("param_groups" in file.text or "add_param_group" in file.text for file in files):
+    if any(".param_groups" in file.text or ".add_param_group" in file.text for file in files):
         return True
     schedulers = [call for call in story.of(Called) if "lr_scheduler" in call.name or "scheduler" in call.name.lower()]
     return any(event.optimizer in call.args and not KEEP_ZERO.search(call.name) for call in schedulers)

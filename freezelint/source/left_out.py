@@ -307,7 +307,8 @@ def fixed(story: Story, group: LeftOut) -> bool:
     """Whether a network that is left out is not to be trained: loaded, named so, averaged, or held in eval mode."""
     if FIXED.search(group.names) or any(param.owner and param.owner.pretrained for param in group.params):
         return True
-    moved = {id(one.param) for one in story.of(Written) if one.seq > group.event.seq and one.how in ("mul_", "lerp_")}
+    later = (one for one in story.of(Written) if one.seq > group.event.seq)
+    moved = {id(one.param) for one in later if one.how in ("mul_", "lerp_", "copy_")}
     if all(id(param) in moved for param in group.params):
         return True
     return bool(group.modules) and all(module.modes and module.modes[-1][1] is False for module in group.modules)

@@ -86,9 +86,24 @@ def _bodies(suite: cst.BaseSuite) -> Iterator[Sequence[cst.BaseStatement]]:
                 yield from _bodies(child)
 
 
-def _ways_out(statements: Sequence[cst.BaseStatement]) -> Iterator[cst.CSTNode]:
-    """`raise` and `return` of this function; a `finally` of its own could restore what it likes."""
+def _ways_out(statements: Sequence[cst.CSTNode]) -> Iterator[cst.CSTNode]:
+    """`raise` and `return` of this function before grad mode is back on; a `finally` could restore what it likes."""
     for statement in statements:
-        for node in walk(statement, cst.FunctionDef, cst.Lambda, cst.Try):
-            if isinstance(node, (cst.Raise, cst.Return)):
-                yield node
+        if isinstance(statement, (cst.FunctionDef, cst.ClassDef, cst.Try)):
+            continue
+        if isinstance(statement, (cst.SimpleStatementLine, cst.SimpleStatementSuite)):
+            if restores(statement):
+                return
+            yield from (part for part in statement.body if isinstance(part, (cst.Raise, cst.Return)))
+            continue
+        for suite in walk(statement, cst.IndentedBlock, cst.SimpleStatementSuite):
+            if isinstance(suite, cst.IndentedBlock):
+                yield from _ways_out(suite.body)
+            elif isinstance(suite, cst.SimpleStatementSuite):
+                yield from _ways_out([suite])
+
+
+def restores(line: cst.SimpleStatementLine | cst.SimpleStatementSuite) -> bool:
+    """Whether a line switches grad mode back on, be it as one of several statements."""
+    calls = (part.value for part in line.body if isinstance(part, cst.Expr) and isinstance(part.value, cst.Call))
+    return any(dotted(call.func) in SWITCHES and not turns_off(call) for call in calls)
