@@ -35,7 +35,7 @@ WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "embed_dim")
 HEADS = ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "n_head", "num_heads", "n_heads")
 LARGE = 30_000_000  # parameters from which on a model is narrowed, where that gives one that can be built
 SMALL = "atto femto pico nano tiny xxs _xs mini small 18 _s0 _b0 _a0 050 026 lite".split()  # of each family, first
-HUGE = 100_000_000  # parameters from which on a model of timm is cut, where costs are compared
+HUGE = 100_000_000  # parameters from which on a model of timm counts as large; so do those that want large images
 Maker = Callable[[], nn.Module]
 
 
@@ -84,7 +84,7 @@ def torchvision_stand_in() -> Iterator[bool]:
 
 
 def timm_models(light: bool = False) -> Iterator[tuple[str, Maker]]:
-    """One of each family, then the second of each, and so on; the very large ones four blocks deep where `light`."""
+    """One of each family, then the second of each, and so on; where `light`, the large ones four blocks deep."""
     with torchvision_stand_in() as needed:
         import timm
     if needed:
@@ -105,7 +105,10 @@ def timm_model(timm: Any, name: str, light: bool) -> nn.Module:
     make: Callable[..., nn.Module] = timm.create_model
     with torch.device("meta"):
         try:
-            light = light and size(make(name, pretrained=False)) > HUGE > size(make(name, pretrained=False, depth=4))
+            whole, cut = make(name, pretrained=False), make(name, pretrained=False, depth=4)
+            stated = timm.models.get_pretrained_cfg(name)
+            much = size(whole) > HUGE or (stated.fixed_input_size and stated.input_size[-1] > 256)
+            light = light and much and size(cut) < size(whole)
         except Exception:  # its depth cannot be given
             light = False
     return make(name, pretrained=False, **({"depth": 4} if light else {}))
