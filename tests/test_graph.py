@@ -23,7 +23,7 @@ from freezelint.worker.building import Weightless  # noqa: E402
 from freezelint.worker.capture import Recording, named_tensors, record  # noqa: E402
 from freezelint.worker.cost import Costs  # noqa: E402
 from freezelint.worker.flow import Flow  # noqa: E402
-from freezelint.worker.guess import with_values  # noqa: E402
+from freezelint.worker.guess_try import with_values  # noqa: E402
 from freezelint.worker.inputs import Inputs, parse  # noqa: E402
 from freezelint.worker.mapping import Mapper  # noqa: E402
 from freezelint.worker.protocol import UnsupportedError  # noqa: E402

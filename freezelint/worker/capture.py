@@ -8,7 +8,7 @@ import logging
 import random
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from .caches import caches_of, emptied_after
 from .fake import device_of, fake_inputs, fake_model
 from .frames import Line
 from .hidden import Hidden, hidden_in
@@ -89,7 +90,8 @@ def record(
         model = fake_model(model, mode, recorder.shadows, copies)
         args, kwargs = fake_inputs((inputs.args, inputs.kwargs), mode, recorder.shadows, device)
     lost = [t for entry in unregistered for t in entry.tensors]
-    with left_as_it_was(model, [*lost, *tensors((args, kwargs))]) if real else nullcontext(), same_chance():
+    kept = left_as_it_was(model, [*lost, *tensors((args, kwargs))]) if real else emptied_after(caches_of(model))
+    with kept, same_chance():
         set_requires_grad(model, freeze)
         recording = _prepare(recorder, model, args, kwargs, device, real)
         recording.watch.ignored, recording.supposed = ignored, freeze is not None

@@ -1,25 +1,30 @@
-"""Example inputs without settings: candidates from the model's own structure, tried on fake tensors until one runs."""
+"""Example inputs without settings: candidates from the model's own structure, tried on fake tensors until one runs.
+
+Where none does, each failure says what to change: `guess_repair`.
+"""
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves
 
+from . import guess_documented as documented
 from . import guess_transformers
-from .capture import silence
-from .fake import device_of, fake_inputs, fake_model
+from .guess_repair import repairs
+from .guess_try import Failure, Tries
+from .guess_values import together
 from .inputs import Inputs, from_settings, random_tensor
 from .protocol import UnsupportedError
-from .shadow import Shadowing, Shadows
 from .targets import Built
 
-LARGE = 500_000_000  # parameters from which on a model is not run for real to find its inputs
+MOST = 60  # tries of inputs that failures suggest
+DEEPEST = 8  # changes that may build on each other
 
 
 def example_inputs(built: Built) -> Inputs:
@@ -32,58 +37,81 @@ def example_inputs(built: Built) -> Inputs:
     own = getattr(model, "example_input_array", None)  # Lightning's name for it
     if isinstance(own, (Tensor, tuple, list, dict)):
         return from_settings(own)
-    tried = list(candidates(model))
-    reasons = []
-    for inputs in tried:
-        error = trial(model, inputs)
-        if error is None:
-            return inputs
-        reasons.append(error)
-    for inputs in tried[:2]:  # operations that refuse fake tensors may take real ones
-        if real_trial(model, inputs):
-            return inputs
-    why = f"{len(tried)} tried; the first: {reasons[0]}" if reasons else "its forward takes no tensor that is known"
+    search = Search(model)
+    found = search.first(candidates(model)) or search.adapted()
+    if found is not None:
+        return found
+    first = next((failure.error for _, _, failure in search.failed), None)
+    why = f"{search.tried} tried; the first: {first}" if first else "its forward takes no tensor that is known"
     raise UnsupportedError(f"no example inputs found ({why}); name them in the settings")
 
 
-def trial(model: nn.Module, inputs: Inputs) -> str | None:
-    """None when a fake forward runs, else why not."""
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    shadows = Shadows(mode)
-    try:
-        copied = fake_model(model, mode, shadows)
-        args, kwargs = fake_inputs((inputs.args, inputs.kwargs), mode, shadows, device_of(model))
-        with silence(), mode, Shadowing(shadows), torch.enable_grad():
-            copied(*args, **kwargs)
-    except Exception as error:
-        text = " ".join(str(error).split())
-        if "data-dependent" in text.lower() or "DataDependent" in type(error).__name__:
-            return None  # the shapes fit; values are the recorder's business
-        return f"{type(error).__name__}: {text[:120]}"
-    return None
+class Search:
+    """Tries candidates, and then what their failures ask for: first where a try came furthest."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.tries = Tries(model)
+        self.seen: set[Any] = set()
+        self.failed: list[tuple[Inputs, int, Failure]] = []  # with how many changes led there
+
+    @property
+    def tried(self) -> int:
+        return len(self.seen)
+
+    def first(self, wanted: Iterable[Inputs], changes: int = 0) -> Inputs | None:
+        """The first of these that runs; the others' failures are kept."""
+        for inputs in wanted:
+            key = identity(inputs)
+            if key in self.seen:
+                continue
+            self.seen.add(key)
+            failure = self.tries.run(inputs)
+            if failure is None:
+                return inputs
+            self.failed.append((inputs, changes, failure))
+        return None
+
+    def adapted(self) -> Inputs | None:
+        """What runs after changes that failures suggested."""
+        waiting = distinct(self.failed)
+        most = self.tried + MOST
+        while waiting and self.tried < most:
+            inputs, changes, failure = waiting.pop(0)
+            known = len(self.failed)
+            found = self.first(islice(repairs(self.model, inputs, failure), most - self.tried), changes + 1)
+            if found is not None:
+                return found
+            if changes < DEEPEST:
+                waiting = furthest([*waiting, *self.failed[known:]])
+        return None
 
 
-def real_trial(model: nn.Module, inputs: Inputs) -> bool:
-    """Whether a real forward of a copy runs; not asked of models that are large."""
-    if sum(p.numel() for p in model.parameters()) > LARGE:
-        return False
-    try:
-        copied = with_values(copy.deepcopy(model))
-        with silence(), torch.no_grad():
-            copied(*inputs.args, **inputs.kwargs)
-    except Exception:
-        return False
-    return True
+def distinct(failed: list[tuple[Inputs, int, Failure]]) -> list[tuple[Inputs, int, Failure]]:
+    """One try of each error, the one that came furthest first."""
+    kept: dict[str, tuple[Inputs, int, Failure]] = {}
+    for inputs, changes, failure in furthest(failed):
+        kept.setdefault(failure.error, (inputs, changes, failure))
+    return list(kept.values())
 
 
-def with_values(model: nn.Module) -> nn.Module:
-    """The model itself, with random weights where it was built without memory; what has values keeps them."""
-    for tensor in {id(t): t for t in (*model.parameters(), *model.buffers()) if t.device.type == "meta"}.values():
-        real = torch.zeros(tensor.shape, dtype=tensor.dtype)
-        if isinstance(tensor, nn.Parameter):
-            real = nn.Parameter(nn.init.normal_(real, std=0.02), requires_grad=tensor.requires_grad)
-        torch.utils.swap_tensors(tensor, real)  # type: ignore[no-untyped-call]  # identity is what others know it by
-    return model
+def furthest(failed: list[tuple[Inputs, int, Failure]]) -> list[tuple[Inputs, int, Failure]]:
+    return sorted(failed, key=lambda one: -one[2].operations)
+
+
+def identity(inputs: Inputs) -> Any:
+    """Equal for inputs that a model cannot tell apart but by the values of floats."""
+
+    def of(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return repr(value)
+        whole = not value.is_floating_point() and value.numel() < 1 << 16
+        return value.dtype, tuple(value.shape), hash(tuple(value.flatten().tolist())) if whole else 0
+
+    names = [*map(str, range(len(inputs.args))), *inputs.kwargs]
+    return tuple(
+        (name, *map(of, tree_leaves(value))) for name, value in zip(names, (*inputs.args, *inputs.kwargs.values()))
+    )
 
 
 def candidates(model: nn.Module) -> Iterator[Inputs]:
@@ -96,6 +124,10 @@ def candidates(model: nn.Module) -> Iterator[Inputs]:
     by_name = _by_names(model, names)
     if by_name is not None:
         yield by_name
+    if names:
+        yield from (Inputs((), given, "inferred") for given in together(model, names))
+    for needed in (True, False):
+        yield from (Inputs((), given, "inferred") for given in documented.everything(model, needed=needed))
     for tensor in (*_stated_input(model), *_first_tensors(model)):
         if len(names) <= 1:
             yield Inputs((tensor,), {}, "inferred")

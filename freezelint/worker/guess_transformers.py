@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from .inputs import Inputs, random_tensor
 
 TOKENS = 16
+MOST_PARTS = 16  # of a config that are looked at
+MODALITIES = ("image", "video", "audio")
 MEL_BINS = ("num_mel_bins", "feature_size", "input_feat_per_channel", "input_feat_size", "input_dim", "n_mels")
 BESIDE: tuple[list[str], ...] = ([], ["decoder_input_ids"], ["bbox"], ["attention_mask"])
 TOGETHER = (
@@ -33,7 +35,7 @@ def candidates(model: nn.Module) -> Iterator[Inputs]:
     Where the signature takes a grid of patches, images come as the rows of patches it counts.
     """
     signature = inspect.signature(model.forward).parameters
-    names = list(signature)
+    names = [p.name for p in signature.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     main = str(getattr(model, "main_input_name", "input_ids"))
     required = [p.name for p in signature.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     masks = [name for name in names if name.endswith("features_mask")]
@@ -45,7 +47,7 @@ def candidates(model: nn.Module) -> Iterator[Inputs]:
     if required:
         together = [required, [*required, *masks], [*required, main], [*required, "input_ids"], *together]
     for wanted in (*([main, *more] for more in BESIDE), *TOGETHER, *together, everything):
-        chosen = list(dict.fromkeys(name for name in wanted if name in names or "kwargs" in names))
+        chosen = list(dict.fromkeys(name for name in wanted if name in names or not names))
         if chosen and chosen not in seen and set(required) <= set(chosen):
             seen.append(chosen)
             yield from _filled(model, chosen)
@@ -67,10 +69,14 @@ def maker_of(name: str) -> Callable[[nn.Module], Iterator[Tensor]] | None:
     return MAKERS.get(name) or next((maker for end, maker in ENDINGS.items() if name.endswith(end)), None)
 
 
+def patch_size(model: nn.Module) -> int:
+    patch = setting(model, "patch_size", default=14) if is_transformers(model) else 16
+    return int(patch if isinstance(patch, int) else patch[-1])
+
+
 def _patched(model: nn.Module, names: list[str]) -> Iterator[Inputs]:
     """One image as rows of flattened patches, and the grid that says how many they are."""
-    patch = setting(model, "patch_size", default=14)
-    patch = patch if isinstance(patch, int) else patch[-1]
+    patch = patch_size(model)
     time = setting(model, "temporal_patch_size", default=1)
     channels = setting(model, "in_channels", "num_channels", "in_chans", default=3)
     merge = setting(model, "spatial_merge_size", default=2)
@@ -88,15 +94,26 @@ def _patched(model: nn.Module, names: list[str]) -> Iterator[Inputs]:
 
 
 def setting(model: nn.Module, *names: str, default: Any = None) -> Any:
-    """The first of these entries that the config, or one of its parts, has."""
-    config: Any = model.config
-    parts = [config, *(part for part in vars(config).values() if hasattr(part, "to_dict"))]
+    """The first of these entries that the config, or one of its parts, has; the outer ones first."""
+    parts: list[Any] = [model.config]
+    for part in parts:
+        parts += [inner for inner in vars(part).values() if hasattr(inner, "to_dict") and len(parts) < MOST_PARTS]
     for name in names:
         for part in parts:
             value = vars(part).get(name)
             if value is not None and value is not False:
                 return value
     return default
+
+
+def token_for(model: nn.Module, what: str) -> int | None:
+    """The token that stands for a part of an image, a video or a sound."""
+    config = getattr(model, "config", None)
+    for name in (f"{what}_token_id", f"{what}_token_index", f"{what}_token"):
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    return None
 
 
 def _ids(model: nn.Module) -> Iterator[Tensor]:
@@ -106,7 +123,7 @@ def _ids(model: nn.Module) -> Iterator[Tensor]:
 
 
 def _pixels(model: nn.Module) -> Iterator[Tensor]:
-    size = setting(model, "image_size", "input_size", "img_size", default=224)
+    size = setting(model, "image_size", "input_size", "img_size", "max_img_size", "image_resolution", default=224)
     height, width = (size, size) if isinstance(size, int) else (list(size) * 2)[-2:]
     channels = setting(model, "num_channels", "in_channels", "in_chans", default=3)
     frames = setting(model, "num_frames", "frames_per_clip", default=0)

@@ -22,7 +22,8 @@ from .cost import Bill, Costs
 from .flow import Flow
 from .frames import Line, is_project_file
 from .graph_facts import facts
-from .guess import example_inputs, with_values
+from .guess import example_inputs
+from .guess_try import with_values
 from .inputs import Inputs
 from .mapping import Mapper, place
 from .modules import module_rows, parameter_rows

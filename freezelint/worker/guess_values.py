@@ -1,0 +1,115 @@
+"""Values for one argument of a forward beside those given: by its name, its docstring, and what it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import guess_documented as documented
+from . import guess_transformers as library
+from .inputs import random_tensor
+
+Given = dict[str, Any]
+IMAGES = ("pixel_values", "images", "image", "pixels", "x")
+
+
+def values_of(model: nn.Module, name: str, given: Given) -> Iterator[Any]:
+    """Most likely first; nothing where neither the name nor the docstring says what it is."""
+    yield from beside(model, name, given)
+    if library.is_transformers(model) and name in library.MAKERS:
+        yield from library.MAKERS[name](model)
+    stated = documented.stated(model).get(name)
+    if stated is not None:
+        value = documented.tensor(model, stated, known_sizes(model, stated.name, given))
+        if value is not None:
+            yield value
+    if library.is_transformers(model):
+        maker = library.maker_of(name)
+        if maker is not None and name not in library.MAKERS:
+            yield from maker(model)
+    elif stated is None:
+        yield from plain(model, name)
+
+
+def together(model: nn.Module, names: list[str]) -> Iterator[Given]:
+    """All of these at once, each beside those before it, with every shape that the first might have."""
+    for first in values_of(model, names[0], {}):
+        given: Given = {names[0]: first}
+        for name in names[1:]:
+            value = next(values_of(model, name, given), None)
+            if value is not None:
+                given[name] = value
+        if len(given) == len(names):
+            yield given
+
+
+def beside(model: nn.Module, name: str, given: Given) -> Iterator[Tensor]:
+    """What follows from another argument: a mask over its tokens or pixels, its grid, the kind of each token."""
+    ids = next((given[key] for key in ("input_ids", "inputs_embeds") if isinstance(given.get(key), Tensor)), None)
+    image = next((given[key] for key in IMAGES if isinstance(given.get(key), Tensor)), None)
+    own = given.get(name.removesuffix("_attention_mask").removesuffix("_mask") + "_ids")
+    if isinstance(own, Tensor) and name.endswith("mask"):
+        yield torch.ones(own.shape[:2], dtype=torch.int64)
+    elif name == "attention_mask" and ids is not None:
+        yield torch.ones(ids.shape[:2], dtype=torch.int64)
+    elif name.endswith("token_type_ids") and ids is not None:
+        token = next(
+            (value for what in library.MODALITIES if (value := library.token_for(model, what)) is not None), -1
+        )
+        yield (ids == token).long() if ids.dim() == 2 else torch.zeros(ids.shape[:2], dtype=torch.int64)
+    elif "image" in name and "attention_mask" in name and ids is not None:  # which token sees which image
+        count = image.shape[1] if image is not None and image.dim() == 5 else 1
+        yield torch.ones(*ids.shape[:2], count, dtype=torch.int64)
+    elif image is not None and image.dim() >= 3:
+        yield from of_image(name, image, library.patch_size(model))
+
+
+def of_image(name: str, image: Tensor, patch: int) -> Iterator[Tensor]:
+    if "mask" in name and image.dim() >= 4 and ("pixel" in name or "image" in name):
+        yield torch.ones([*image.shape[:-3], *image.shape[-2:]], dtype=torch.int64)
+    elif "mask" in name and "pixel" in name:
+        yield torch.ones(image.shape[:2], dtype=torch.int64)
+    elif name.endswith("_sizes") and image.dim() >= 4:
+        height, width = image.shape[-2:]
+        yield torch.tensor([[height, width]] * image.shape[0])
+        yield torch.tensor([[height // patch, width // patch]] * image.shape[0])
+    elif name.endswith("spatial_shapes") and image.dim() == 3:
+        side = isqrt(image.shape[1])
+        yield torch.tensor([[side, image.shape[1] // side]] * image.shape[0])
+
+
+def known_sizes(model: nn.Module, name: str, given: Given) -> dict[str, int]:
+    """What the sizes in a docstring come to with the arguments given; a series is as long as the config says."""
+    known: dict[str, int] = {}
+    context = documented.said_size(model, "context_length")
+    if context is not None and name.startswith("past"):
+        known.update(dict.fromkeys(("sequence_length", "seq_length", "seq_len"), min(context, 512)))
+    first = next((value for value in given.values() if isinstance(value, Tensor) and value.dim()), None)
+    if first is not None:
+        known.update(batch_size=first.shape[0], batch=first.shape[0])
+    ids = given.get("decoder_input_ids" if name.startswith("decoder") else "input_ids")
+    if isinstance(ids, Tensor) and ids.dim() == 2:
+        known.update(dict.fromkeys(("sequence_length", "seq_length", "seq_len", "text_length"), ids.shape[1]))
+    image = next((given[key] for key in IMAGES if isinstance(given.get(key), Tensor)), None)
+    if image is not None and image.dim() >= 4:
+        height, width = image.shape[-2:]
+        known.update(height=height, width=width, image_height=height, image_width=width, image_size=width)
+    return known
+
+
+def plain(model: nn.Module, name: str) -> Iterator[Tensor]:
+    """By what arguments of any network are called."""
+    lower = name.lower()
+    if lower.endswith(("_ids", "ids", "tokens", "idx")):
+        tables = [module.num_embeddings for module in model.modules() if isinstance(module, nn.Embedding)]
+        yield random_tensor([documented.BATCH, documented.TOKENS], torch.int64, min(tables, default=16))
+    elif "mask" in lower:
+        yield torch.ones(documented.BATCH, documented.TOKENS, dtype=torch.int64)
+    elif lower in ("t", "timestep", "timesteps", "time", "label", "labels", "target", "targets", "y", "class_labels"):
+        yield random_tensor([documented.BATCH], torch.int64, 2)
+    elif lower in ("lengths", "input_lengths", "seq_len", "seq_lens"):
+        yield torch.full((documented.BATCH,), documented.TOKENS)
