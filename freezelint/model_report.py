@@ -95,6 +95,16 @@ class WhatIf:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributeFreeze:
+    """A module that was given a plain attribute `requires_grad`."""
+
+    path: str
+    text: str  # what the line, or else Python, calls it: `self.body`, `model.layers[3]`
+    place: Location
+    parameters: int  # of its own and its submodules, that train on
+
+
+@dataclass(frozen=True, slots=True)
 class TraceFact:
     """What a trace tells beside its map, in the form that checks ask of a run; `detail` says how it is so."""
 
@@ -152,7 +162,7 @@ class ModelReport:
     frozen: tuple[str, ...] = ()  # the contract, as patterns of names
     trainable: tuple[str, ...] = ()
     idle_filters: list[tuple[str, Location]] = field(default_factory=list)  # tests of names that no parameter passed
-    attribute_freezes: list[tuple[str, Location, int]] = field(default_factory=list)  # module, line, what trains on
+    attribute_freezes: list[AttributeFreeze] = field(default_factory=list)
     dgrad_threshold: float = DGRAD_THRESHOLD
     facts: tuple[TraceFact, ...] = ()
     guessed: bool = False  # values or chance decided what ran: other inputs may take another way
@@ -210,7 +220,7 @@ class ModelReport:
             what_if=[_what_if(row) for row in data["what_if"]],
             place=_location(data["place"]),
             attribute_freezes=[
-                (row["path"], Location(*row["place"]), row["parameters"]) for row in data["attribute_freezes"]
+                AttributeFreeze(**{**row, "place": Location(*row["place"])}) for row in data["attribute_freezes"]
             ],
             idle_filters=[(test, Location(*place)) for test, place in data["idle_filters"]],
             facts=tuple(TraceFact.from_json(row, data["device"]) for row in data["facts"]),

@@ -90,6 +90,6 @@ def seen_in_run(facts: Facts) -> Iterator[Finding]:
 
 @RULE.on(ModelReport)
 def seen_in_trace(report: ModelReport) -> Iterator[Finding]:
-    for path, place, count in report.attribute_freezes:
-        what = f"{count} of its parameters keep training"
-        yield RULE.report(place, target=path, value=False, what=what, subject=path)
+    for freeze in report.attribute_freezes:
+        what = f"{freeze.parameters} of its parameters keep training"
+        yield RULE.report(freeze.place, target=freeze.text, value=False, what=what, subject=freeze.path or freeze.text)

@@ -22,13 +22,13 @@ from .cost import Bill, Costs
 from .flow import Flow
 from .frames import Line, is_project_file
 from .graph_facts import facts
-from .guess import example_inputs
-from .guess_try import with_values
+from .guess import example_inputs, with_values
 from .inputs import Inputs
 from .mapping import Mapper, place
 from .modules import module_rows, parameter_rows
 from .protocol import place_of, tell
 from .setup_log import SetupLog
+from .spelling import owner_at, spelt
 from .targets import in_optimizer, project_path, target_name
 from .whatif import suggestions
 
@@ -106,8 +106,9 @@ def attribute_freezes(model: nn.Module, log: SetupLog) -> list[Json]:
     for path, module in model.named_modules():
         line, value = log.attributes.get(id(module), (None, True))
         training = sum(p.requires_grad for p in module.parameters())
-        if not value and training:
-            found.append({"path": path, "place": place(line), "parameters": training})
+        if line is not None and not value and training:
+            text = owner_at(line, "requires_grad") or spelt(model, path)
+            found.append({"path": path, "text": text, "place": place(line), "parameters": training})
     return found
 
 
