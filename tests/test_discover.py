@@ -96,6 +96,7 @@ def test_roots(folder: Path) -> None:
 )
 def test_gate_lets_through(text: str) -> None:
     assert gate.passes(text.encode())
+    assert gate.passes(f"{text}\r\n".encode())
 
 
 def test_gate_keeps_back() -> None:

@@ -64,3 +64,32 @@ def test_fix_takes_the_harm_away(page: Page, block: Block, tmp_path: Path) -> No
     assert not [finding for finding in lint(changed[path], tmp_path) if finding.code == page.code], changed[path]
     pytest.importorskip("torch")
     assert not harm(page, block, changed[path]), f"harmed() is still true after the fix:\n{changed[path]}"
+
+
+def tabbed(text: str) -> str:
+    """The same program indented by tabs, with CRLF line ends and none at the end."""
+    lines = [row.lstrip(" ") for row in text.splitlines()]
+    depths = [(len(row) - len(bare)) // 4 for row, bare in zip(text.splitlines(), lines, strict=True)]
+    return "\r\n".join("\t" * depth + row for depth, row in zip(depths, lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if "source" in page.witnesses and page.fix != "none" and page.about_a_mistake],
+    ids=lambda page: page.code,
+)
+def test_fix_keeps_tabs_and_line_ends(page: Page, tmp_path: Path) -> None:
+    text, path = tabbed(page.of("bad")[0].text), str(tmp_path / "page.py")
+    findings = [finding for finding in lint(text, tmp_path) if finding.code == page.code]
+    changed, _ = apply({path: text}, findings, unsafe=True)
+    edits = [edit for finding in findings if finding.fix for edit in finding.fix.edits]
+    touched = {line for edit in edits for line in range(edit.location.line, edit.location.end_line + 1)}
+    kept = [row for number, row in enumerate(text.split("\r\n"), start=1) if number not in touched]
+    new = changed.get(path, text)
+    compile(new, page.path.name, "exec", dont_inherit=True)
+    assert not new.endswith("\n")
+    assert "\n" not in new.replace("\r\n", "")
+    assert "\n " not in new, new
+    assert set(kept) <= set(new.split("\r\n")), new
+    assert edits
+    assert not [one for one in lint(new, tmp_path) if one.code == page.code], new

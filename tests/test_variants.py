@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from pages import Block, clean_torch, execute, lint, read_blocks, told
 
+from freezelint.fixes import apply
+
 FILES = sorted((Path(__file__).parent / "variants").glob("*.md"))
 PROGRAMS = [pytest.param(path.name, block, id=block.name) for path in FILES for block in read_blocks(path)]
 
@@ -21,6 +23,18 @@ def test_every_program_is_named_after_the_rule_it_marks() -> None:
 @pytest.mark.parametrize(("where", "block"), PROGRAMS)
 def test_marked_lines_are_reported(where: str, block: Block, tmp_path: Path) -> None:
     assert told(lint(block.text, tmp_path), block.marks) == block.marks, f"{where}:{block.line}"
+
+
+@pytest.mark.parametrize(("where", "block"), PROGRAMS)
+def test_fixes_make_their_findings_go_away(where: str, block: Block, tmp_path: Path) -> None:
+    path = str(tmp_path / "page.py")
+    findings = lint(block.text, tmp_path)
+    for finding in findings:
+        changed, fixed = apply({path: block.text}, [finding], unsafe=True)
+        if fixed:
+            compile(changed[path], where, "exec", dont_inherit=True)
+            left = [one for one in lint(changed[path], tmp_path) if one.code == finding.code]
+            assert len(left) < sum(one.code == finding.code for one in findings), changed[path]
 
 
 @pytest.mark.parametrize(("where", "block"), PROGRAMS)

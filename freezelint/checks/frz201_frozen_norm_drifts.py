@@ -11,7 +11,7 @@ from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source.constructors import frozen_by_eval
-from freezelint.source.edits import call_after
+from freezelint.source.edits import eval_beside
 from freezelint.source.histories import Entry, freezes, frozen_in, training_mode
 from freezelint.source.left_out import listed, names_of, outermost, root_of
 from freezelint.source.story import Context, Event, ModuleCall, Spot, Story, TrainMode
@@ -49,7 +49,9 @@ def drifting_norms(story: Story) -> Iterator[Finding]:
         modules = frozen_parts(drift.event, drift.context, drift.params, root)
         names = listed(names_of(root, modules, [] if modules else drift.params))
         related = ((drift.freeze[3], "frozen here"),) if drift.freeze[3] != drift.place else ()
-        edits = call_after(drift.place, story.events[drift.switch[0]] if drift.switch else drift.event, root, modules)
+        cause = story.events[drift.switch[0]] if drift.switch else drift.event
+        at_call = drift.switch is None and drift.place != drift.freeze[3]
+        edits = eval_beside(drift.place, cause, root, modules, before=at_call)
         subject = names.replace("`", "")
         yield RULE.report(drift.place, target=names, subject=subject, related=related, edits=edits)
 

@@ -90,12 +90,17 @@ def freeze_before(event: Event, root: Instance | None, modules: Sequence[Instanc
     return ((Location(at.path, at.line, at.column, at.line, at.column), text),)
 
 
-def expression_for(event: Event, root: Instance | None, module: Instance) -> str | None:
-    """How the code round an event can write a module; None where that is not plain."""
+def expression_for(event: Event, root: Instance | None, module: Instance, spot: Spot | None = None) -> str | None:
+    """How the code round an event, or round the call that led to it, can write a module; None where that is not plain.
+
+    `spot`: the call, where it is one of the event's sites.
+    """
     if root is None:
         return None
     path = next((name for name, part in dotted_names(root) if part is module), None)
-    inside = event.context.calls[-1] if event.context.calls else None
+    sites, calls = event.context.sites, event.context.calls
+    depth = sites.index(spot) if spot in sites else len(calls)
+    inside = calls[depth - 1] if depth else None
     if path is None or any(part.isdigit() for part in path.split(".")):
         plain = inside is None and module.name.isidentifier()
         return module.name if plain and re.search(rf"^{module.name}\b", event.spot.file.text, re.MULTILINE) else None
@@ -113,11 +118,12 @@ def under_no_grad(spot: Spot, alone: bool) -> Edits:
     line = next((node for node in trail if isinstance(node, cst.SimpleStatementLine)), None)
     if line is None or not alone or len(line.body) != 1 or not isinstance(line.body[0], cst.Assign):
         return ()
-    if not re.search(r"^import torch$|^import torch[, ]", spot.file.text, re.MULTILINE):
+    if not re.search(r"^import torch(\s*$|[, ])", spot.file.text, re.MULTILINE):
         return ()
     at = Spot(spot.file, line).locate()
     indent = spot.file.text.splitlines()[at.line - 1][: at.column]
-    return ((Location(at.path, at.line, at.column, at.line, at.column), f"with torch.no_grad():\n{indent}    "),)
+    deeper = "\t" if indent.endswith("\t") else "    "
+    return ((Location(at.path, at.line, at.column, at.line, at.column), f"with torch.no_grad():\n{indent}{deeper}"),)
 
 
 def statement_of(spot: Spot) -> cst.CSTNode | None:
@@ -125,10 +131,12 @@ def statement_of(spot: Spot) -> cst.CSTNode | None:
     return next((node for node in ancestors(spot) if isinstance(node, cst.SimpleStatementLine)), None)
 
 
-def call_after(spot: Spot, event: Event, root: Instance | None, modules: Sequence[Instance]) -> Edits:
-    """`module.eval()` for each module, on lines of their own after the statement round `spot`."""
+def eval_beside(
+    spot: Spot, event: Event, root: Instance | None, modules: Sequence[Instance], *, before: bool = False
+) -> Edits:
+    """`module.eval()` for each module, on lines of their own after (or before) the statement round `spot`."""
     line = statement_of(spot)
-    names = [expression_for(event, root, module) for module in modules]
+    names = [expression_for(event, root, module, spot) for module in modules]
     if line is None or not names or None in names:
         return ()
     at = Spot(spot.file, line).locate()
@@ -137,7 +145,8 @@ def call_after(spot: Spot, event: Event, root: Instance | None, modules: Sequenc
         return ()
     indent = lines[at.line - 1][: at.column]
     text = "".join(f"{indent}{name}.eval()\n" for name in names)
-    return ((Location(at.path, at.end_line + 1, 0, at.end_line + 1, 0), text),)
+    row = at.line if before else at.end_line + 1
+    return ((Location(at.path, row, 0, row, 0), text),)
 
 
 def assigned_name(spot: Spot) -> str:

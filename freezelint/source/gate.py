@@ -31,7 +31,7 @@ _WITHOUT_GRAD = re.compile(
     rb"@[\w.]*no_grad(?:\(\))?\s+(?:@[^\n]+\s+)*def _*(?:init|reset|load|call__|generate|sampl|predict|infer|eval|"
     rb"valid|test|export|convert|step|decode|prepare|post_?process)\w*"
 )
-_DISCARDED = re.compile(rb"^[ \t]*[\w.\[\]]+\.(detach|requires_grad_?|detach_)(\(\))?[ \t]*$", re.MULTILINE)
+_DISCARDED = re.compile(rb"^[ \t]*[\w.\[\]]+\.(detach|requires_grad_?|detach_)(\(\))?[ \t\r]*$", re.MULTILINE)
 _USED_PARAMETER = re.compile(
     rb"Parameter\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)\s*(?:\.\s*(?!data)\w|[*/+@-]|,?\s*\)\.)"
 )

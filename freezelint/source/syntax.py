@@ -124,7 +124,7 @@ def move_behind(moved: Spot, anchor: Spot) -> Edits:
     lines = python_lines(moved.file.text)
     if at.line != at.end_line or after.end_line >= len(lines) + 1:
         return ()
-    text = " " * after.column + lines[at.line - 1].strip()
+    text = lines[after.line - 1][: after.column] + lines[at.line - 1].strip()
     gone = Location(at.path, at.line, 0, at.line + 1, 0)
     if after.end_line == len(lines):
         end = len(lines[-1])

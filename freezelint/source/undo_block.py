@@ -8,6 +8,7 @@ from freezelint.findings import Location
 from freezelint.source import cst
 from freezelint.source.starved import enclosing_with
 from freezelint.source.story import Spot
+from freezelint.source.syntax import enclosing
 from freezelint.textfile import python_lines
 
 
@@ -63,6 +64,19 @@ def without_call(place: Any) -> tuple[tuple[Location, str], ...]:
     node = place.node
     if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and not node.args:
         node = node.func
-    if not isinstance(node, cst.Attribute) or node.attr.value not in ("detach", "data", "item"):
+    if not isinstance(node, cst.Attribute) or node.attr.value not in ("detach", "data", "item") or _leaves_torch(place):
         return ()
     return ((place.locate(), place.file.code(node.value)),)
+
+
+def _leaves_torch(place: Spot) -> bool:
+    """Whether the value goes on to where no tensor with a graph can: `x.detach().cpu().numpy()`."""
+    inner: cst.CSTNode = place.node
+    for node in enclosing(place):
+        if isinstance(node, cst.Attribute):
+            if node.attr.value in ("numpy", "tolist", "__array__"):
+                return True
+        elif not isinstance(node, cst.Call) or node.func is not inner:
+            return False
+        inner = node
+    return False
