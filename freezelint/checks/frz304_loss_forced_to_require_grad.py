@@ -8,7 +8,7 @@ from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding
 from freezelint.flow import summands
 from freezelint.gradient_map import Kind
-from freezelint.rule import Rule
+from freezelint.rule import Place, Rule
 from freezelint.source.starved import may_grow, named
 from freezelint.source.story import Backward, GradRead, Story, TensorFlag
 from freezelint.source.values import Param, Tensor
@@ -28,7 +28,8 @@ def check(event: TensorFlag, story: Story) -> Iterator[Finding]:
     lost = _behind(event, story)
     if lost and _read(event.result, story) is False and _stands_for_a_loss(event, event.result, story):
         names = named(story, lost)
-        yield RULE.report(event.spot, text=event.spot.text, lost=names, subject=names.replace("`", ""))
+        subject = names.replace("`", "")
+        yield RULE.report(event.spot, text=event.spot.text, lost=names, subject=subject, related=_ends(event, story))
 
 
 def _behind(event: TensorFlag, story: Story) -> list[Param]:
@@ -44,6 +45,14 @@ def _behind(event: TensorFlag, story: Story) -> list[Param]:
         return []
     behind = [story.of_node[i] for i in sorted(graph.behind([event.node])) if i in story.of_node]
     return [param for param in behind if story.optimised(param)]
+
+
+def _ends(event: TensorFlag, story: Story) -> tuple[tuple[Place, str], ...]:
+    """Where the graph of the value had ended before."""
+    assert event.node is not None
+    live = sorted(story.map.reached([event.node]) | {event.node})
+    cuts = [edge.cut.place for node in live for edge in story.map.into(node) if edge.cut and edge.cut.place]
+    return tuple((place, "the graph ends here") for place in cuts[:1] if place != event.spot)
 
 
 def _read(made: Tensor, story: Story) -> bool:
