@@ -19,7 +19,7 @@ two lines"""
 )
 # between
 @other
-def f(x,
+async  def  f(x,
       *args, **more):
 
     return [y for y in x if y]  # after
@@ -44,7 +44,7 @@ WRITTEN = [  # (kind, the text that stands there, its first line)
     ("SimpleStatementLine", 'import a; import b; c = """\ntwo lines"""', 3),
     ("SimpleString", '"""\ntwo lines"""', 3),
     ("Decorator", "@wrap(\n    1,\n)", 6),
-    ("FunctionDef", "def f(x,\n      *args, **more):\n\n    return [y for y in x if y]", 11),
+    ("FunctionDef", "async  def  f(x,\n      *args, **more):\n\n    return [y for y in x if y]", 11),
     ("Name", "f", 11),
     ("Param", "args", 12),
     ("ListComp", "[y for y in x if y]", 14),

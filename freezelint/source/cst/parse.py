@@ -63,6 +63,12 @@ class _Maker:
             return cst.SimpleStatementSuite(at, [_small(old) for old in body])
         return cst.IndentedBlock(at, self.lines(body))
 
+    def defined(self, old: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, word: str) -> Name:
+        """The name behind `def` or `class`."""
+        name = old.name.encode()
+        start = max(self._encoded[old.lineno - 1].find(name, old.col_offset + len(word)), old.col_offset)
+        return Name(Span(old.lineno, start, old.lineno, start + len(name)), old.name)
+
     def other(self, body: Sequence[ast.stmt]) -> cst.Else | None:
         if not body:
             return None
@@ -164,13 +170,8 @@ def _decorators(old: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> l
     return [cst.Decorator(one, expression(one)) for one in old.decorator_list]
 
 
-def _defined(old: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, word: str) -> Name:
-    start = old.col_offset + len(word)
-    return Name(Span(old.lineno, start, old.lineno, start + len(old.name.encode())), old.name)
-
-
 def _function(maker: _Maker, old: ast.FunctionDef | ast.AsyncFunctionDef) -> BaseStatement:
-    name = _defined(old, "def " if isinstance(old, ast.FunctionDef) else "async def ")
+    name = maker.defined(old, "def" if isinstance(old, ast.FunctionDef) else "async def")
     returns = None if old.returns is None else Annotation(old.returns, expression(old.returns))
     return cst.FunctionDef(old, name, parameters(old.args), lambda: maker.suite(old.body), _decorators(old), returns)
 
@@ -178,7 +179,7 @@ def _function(maker: _Maker, old: ast.FunctionDef | ast.AsyncFunctionDef) -> Bas
 def _class(maker: _Maker, old: ast.ClassDef) -> BaseStatement:
     bases = [argument(base) for base in old.bases]
     keywords = [keyword(word) for word in old.keywords]
-    return cst.ClassDef(old, _defined(old, "class "), maker.suite(old.body), bases, keywords, _decorators(old))
+    return cst.ClassDef(old, maker.defined(old, "class"), maker.suite(old.body), bases, keywords, _decorators(old))
 
 
 def _if(maker: _Maker, old: ast.If) -> BaseStatement:
