@@ -41,7 +41,9 @@ UNROLL_PARAMETERS = 200
 def evaluate(reader: Reader, node: cst.CSTNode | None) -> Value:
     if node is None:
         return UNKNOWN
-    reader.tick()
+    reader.budget -= 1
+    if reader.budget < 0:
+        reader.spent()
     handler = EXPRESSIONS.get(type(node))
     return handler(reader, node) if handler else UNKNOWN
 

@@ -94,11 +94,10 @@ class Reader:
         self.story.events.append(event)
         return event
 
-    def tick(self) -> None:
-        self.budget -= 1
-        if self.budget < 0:
-            self.story.incomplete = True
-            raise BudgetSpent
+    def spent(self) -> None:
+        """The budget has run out."""
+        self.story.incomplete = True
+        raise BudgetSpent
 
     def within_budget(self, share: int, body: Callable[[], object]) -> bool:
         """Read something for at most `share` steps; False where it was given up, the rest of the story goes on."""
@@ -144,10 +143,13 @@ class Reader:
     def _rewind(self, mark: int) -> dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]]:
         """Take back every write since `mark`; gives what each place held at the end."""
         writes: dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]] = {}
-        for where, key, _ in self.journal[mark:]:
+        since = self.journal[mark:]
+        if not since:
+            return writes
+        for where, key, _ in since:
             if key in where:
                 writes[(id(where), key)] = (where, key, where[key])
-        for where, key, old in reversed(self.journal[mark:]):
+        for where, key, old in reversed(since):
             if old is _MISSING:
                 where.pop(key, None)
             else:
@@ -168,7 +170,8 @@ class Reader:
         status = None if going_on else outcomes[0][0]
         joined = going_on or [writes for status_, writes in outcomes if status_ == "return"]
         returned = [] if not going_on else [writes for status_, writes in outcomes if status_ == "return"]
-        self._join(joined, returned)
+        if any(joined) or any(returned):
+            self._join(joined, returned)
         return status
 
     def _join(self, joined: list[dict[Any, Any]], returned: list[dict[Any, Any]]) -> None:
@@ -190,11 +193,11 @@ class Reader:
             self.put(where, key, self.join(values))
 
     def join(self, values: list[Any]) -> Any:
-        if values and all(value is values[0] for value in values):
-            return values[0]
+        distinct = list({id(value): value for value in values}.values())
+        if len(distinct) == 1:
+            return distinct[0]
         if all(isinstance(value, Mode) for value in values):
             return values[0] if all(value == values[0] for value in values) else Mode(None, "unknown")
-        distinct = list({id(value): value for value in values}.values())
         tensors = [value for value in distinct if isinstance(value, Tensor)]
         if len(tensors) > 1:
             merged = self.tensor("join", tensors, None, sure=True)

@@ -37,7 +37,9 @@ def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | 
         if kind in LINES:
             status = block(reader, statement.body)  # type: ignore[attr-defined]
         else:
-            reader.tick()
+            reader.budget -= 1
+            if reader.budget < 0:
+                reader.spent()
             handler = STATEMENTS.get(kind)
             status = handler(reader, statement) if handler else None
         if status:
