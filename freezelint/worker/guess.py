@@ -66,24 +66,24 @@ class Search:
         if not guess_transformers.is_transformers(self.model):
             return None
         wanted = guess_transformers.with_towers(self.model)
-        found = self.first(wanted, real=False) or self.adapted(FEW, real=False)
+        found = self.first(wanted, for_real=False) or self.adapted(FEW, for_real=False)
         self.failed.clear()
         return found
 
-    def first(self, wanted: Iterable[Inputs], changes: int = 0, *, real: bool = True) -> Inputs | None:
+    def first(self, wanted: Iterable[Inputs], changes: int = 0, *, for_real: bool = True) -> Inputs | None:
         """The first of these that runs; the others' failures are kept."""
         for inputs in wanted:
             key = identity(inputs)
             if key in self.seen:
                 continue
             self.seen.add(key)
-            failure = self.tries.run(inputs, real=real)
+            failure = self.tries.run(inputs, for_real=for_real)
             if failure is None:
                 return inputs
             self.failed.append((inputs, changes, failure))
         return None
 
-    def adapted(self, more: int, *, real: bool = True) -> Inputs | None:
+    def adapted(self, more: int, *, for_real: bool = True) -> Inputs | None:
         """What runs after changes that failures suggested, within so many tries more."""
         waiting = distinct(self.failed)
         most, spent = self.tried + more, 0
@@ -91,7 +91,7 @@ class Search:
             inputs, changes, failure = waiting.pop(0)
             known = len(self.failed)
             suggested = islice(repairs(self.model, inputs, failure), min(most - self.tried, AT_ONCE))
-            found = self.first(suggested, changes + 1, real=real)
+            found = self.first(suggested, changes + 1, for_real=for_real)
             if found is not None:
                 return found
             spent += sum(failure.operations for _, _, failure in self.failed[known:])

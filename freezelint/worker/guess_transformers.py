@@ -56,7 +56,7 @@ def candidates(model: nn.Module) -> Iterator[Inputs]:
 
 
 def with_towers(model: nn.Module) -> Iterator[Inputs]:
-    """Text and images, or text and sounds, of a model whose config names the token that stands for these in the text."""
+    """Text and images, or text and sounds, where the config names the token that stands for these in the text."""
     names = inspect.signature(model.forward).parameters
     tables = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)]
     for what, name in TOWERS.items():

@@ -111,10 +111,10 @@ class Tries:
         self.caches = caches_of(model)
         self.left = REAL
 
-    def run(self, inputs: Inputs, *, real: bool = True) -> Failure | None:
+    def run(self, inputs: Inputs, *, for_real: bool = True) -> Failure | None:
         """None when a forward runs: on fake tensors, or for real where these do not say."""
         failure = self.fake(inputs)
-        if failure is None or not failure.values or not self.left or not real:
+        if failure is None or not failure.values or not self.left or not for_real:
             return failure
         if self.size > LARGE:
             return None
