@@ -18,6 +18,7 @@ from . import guess_documented as documented
 from . import guess_transformers
 from .guess_repair import repairs
 from .guess_try import Failure, Tries
+from .guess_try import with_values as with_values
 from .guess_values import together
 from .inputs import Inputs, from_settings, random_tensor
 from .protocol import UnsupportedError
