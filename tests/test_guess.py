@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -204,3 +205,31 @@ def test_a_model_that_always_raises_is_told_in_one_line() -> None:
 
     with pytest.raises(Exception, match=r"no example inputs found.*nothing suits me"):
         example_inputs(Built(Broken(4, 4)))
+
+
+class Towers(nn.Module):
+    """As a model of transformers is: its config names the token that stands for a part of an image."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(image_token_id=7, image_size=32, vocab_size=32)
+        self.embed, self.patches = nn.Embedding(32, 8), nn.Conv2d(3, 8, 16, 16)
+
+    def forward(self, input_ids: Tensor | None = None, pixel_values: Tensor | None = None) -> Tensor:
+        embedded = self.embed(input_ids)
+        if pixel_values is None:
+            return embedded
+        features = self.patches(pixel_values).flatten(2).transpose(1, 2)
+        mask = (input_ids == self.config.image_token_id).unsqueeze(-1)
+        if mask.sum() * features.shape[-1] != features.numel():
+            count = features.shape[0] * features.shape[1]
+            raise ValueError(f"Image features and image tokens do not match, tokens: {mask.sum()}, features: {count}")
+        return embedded.masked_scatter(mask, features)
+
+
+def test_the_text_holds_a_token_for_each_part_of_an_image() -> None:
+    inputs = found(Towers())
+    assert int((inputs.kwargs["input_ids"] == 7).sum()) == 8
+    assert tuple(inputs.kwargs["pixel_values"].shape) == (2, 3, 32, 32)

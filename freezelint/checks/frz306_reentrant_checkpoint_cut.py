@@ -41,7 +41,7 @@ def _of_story(map_: GradientMap, story: Story) -> Iterator[Finding]:
     """Whatever else the program may do: when this call runs, its parameters get no gradient from it."""
     backwards = story.of(Backward)
     lost: dict[Spot, list[Param]] = {}
-    for edge in map_.edges if backwards else ():
+    for edge in map_.edges if backwards and not inputs_asked_for(story) else ():
         if edge.cut and edge.cut.cause is Cause.REENTRANT_CHECKPOINT and isinstance(edge.cut.place, Spot):
             inside = [story.of_node[i] for i in sorted(map_.reached([edge.source])) if i in story.of_node]
             trained = [p for p in inside if story.optimised(p) and story.flag_at(p, backwards[0])]
@@ -50,6 +50,11 @@ def _of_story(map_: GradientMap, story: Story) -> Iterator[Finding]:
         if params:
             names = named(story, params)
             yield RULE.report(place, lost=names, subject=names.replace("`", ""), edits=not_reentrant(place))
+
+
+def inputs_asked_for(story: Story) -> bool:
+    """Whether a call makes the outputs of some layer require grad, frozen or not."""
+    return any(other.name.endswith(ASKS_FOR_INPUTS) for other in story.of(Called))
 
 
 def not_reentrant(place: Any) -> tuple[tuple[Place, str], ...]:
@@ -73,7 +78,7 @@ def check_enabled(event: Called, story: Story) -> Iterator[Finding]:
     """A model of a library told to checkpoint its blocks the reentrant way, while what feeds the first is frozen."""
     if event.name != "gradient_checkpointing_enable" or not isinstance(event.owner, Instance) or not _reentrant(event):
         return
-    if any(other.name.endswith(ASKS_FOR_INPUTS) for other in story.of(Called)):
+    if inputs_asked_for(story):
         return
     params = parameters_of(event.owner)
     trained = [param for param in params if story.optimised(param) and story.flag_at(param) is True]

@@ -63,14 +63,12 @@ def asked(story: Story, seq: int) -> bool | None:
 
 def partly_closed(story: Story, param: Param, event: OptimizerBuilt) -> bool:
     """Whether a parameter stands for those of several layers, and some of these are frozen: `layers[:3]`."""
-    found = any(handed_whole(group, param) for group in event.optimizer.groups)
-    for seq, _, context, _ in param.flags:
-        if seq > event.seq or event.context.excludes(context):
-            continue
+    before = [entry for entry in param.flags if entry[0] < event.seq and not event.context.excludes(entry[2])]
+    for seq, _, context, _ in before:
         sure = all(arm in event.context.arms or arm[0] in story.partial for arm in context.arms)
         if asked(story, seq) is not False or not sure:
             return False
-    return found
+    return bool(before) and any(handed_whole(group, param) for group in event.optimizer.groups)
 
 
 def handed_whole(group: Value, param: Param) -> bool:

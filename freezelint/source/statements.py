@@ -105,8 +105,8 @@ def bind_name(reader: Reader, name: str, value: Value, node: cst.CSTNode | None 
     old = frame.env.get(name)
     if isinstance(old, Instance) and isinstance(value, Instance) and old is not value and node is not None:
         reader.emit(Rebound, node, name, old, value)
-    if isinstance(value, Instance) and not value.name:
-        value.name = name
+    if isinstance(value, Instance) and (not value.name or len(reader.frames) < value.named_at):
+        value.name, value.named_at = name, len(reader.frames)  # whoever gets it back calls it otherwise
     if isinstance(value, objects.NAMED) and not value.name:
         value.name = name
     if isinstance(value, Param) and value.owner is None and value.label == "parameter":

@@ -176,7 +176,8 @@ class Instance(Value):
     pretrained: bool = False
     args: list[Value] = field(default_factory=list)
     kwargs: dict[str, Value] = field(default_factory=dict)
-    name: str = ""  # as the source first calls it
+    name: str = ""  # as the source first calls it, in the outermost function that does
+    named_at: int = 0  # how deep that function was called
     escaped: bool = False  # handed to code that cannot be seen
     opaque: bool = False  # its inside is not known
     wraps: Value | None = None

@@ -18,12 +18,15 @@ from . import guess_documented as documented
 from . import guess_transformers
 from .guess_repair import repairs
 from .guess_try import Failure, Tries
+from .guess_try import with_values as with_values
 from .guess_values import together
 from .inputs import Inputs, from_settings, random_tensor
 from .protocol import UnsupportedError
 from .targets import Built
 
-MOST = 60  # tries of inputs that failures suggest
+MOST, FEW = 60, 8  # tries of inputs that failures suggest; those for all towers of a model at once
+LONGEST = 1000  # operations of one try, on average, that are worth it
+AT_ONCE = 20  # of one failure's suggestions
 DEEPEST = 8  # changes that may build on each other
 
 
@@ -38,7 +41,7 @@ def example_inputs(built: Built) -> Inputs:
     if isinstance(own, (Tensor, tuple, list, dict)):
         return from_settings(own)
     search = Search(model)
-    found = search.first(candidates(model)) or search.adapted()
+    found = search.whole() or search.first(candidates(model)) or search.adapted(MOST)
     if found is not None:
         return found
     first = next((failure.error for _, _, failure in search.failed), None)
@@ -59,29 +62,40 @@ class Search:
     def tried(self) -> int:
         return len(self.seen)
 
-    def first(self, wanted: Iterable[Inputs], changes: int = 0) -> Inputs | None:
+    def whole(self) -> Inputs | None:
+        """Text with what stands for images or sounds in it, so that each tower of the model is reached."""
+        if not guess_transformers.is_transformers(self.model):
+            return None
+        wanted = guess_transformers.with_towers(self.model)
+        found = self.first(wanted, for_real=False) or self.adapted(FEW, for_real=False)
+        self.failed.clear()
+        return found
+
+    def first(self, wanted: Iterable[Inputs], changes: int = 0, *, for_real: bool = True) -> Inputs | None:
         """The first of these that runs; the others' failures are kept."""
         for inputs in wanted:
             key = identity(inputs)
             if key in self.seen:
                 continue
             self.seen.add(key)
-            failure = self.tries.run(inputs)
+            failure = self.tries.run(inputs, for_real=for_real)
             if failure is None:
                 return inputs
             self.failed.append((inputs, changes, failure))
         return None
 
-    def adapted(self) -> Inputs | None:
-        """What runs after changes that failures suggested."""
+    def adapted(self, more: int, *, for_real: bool = True) -> Inputs | None:
+        """What runs after changes that failures suggested, within so many tries more."""
         waiting = distinct(self.failed)
-        most = self.tried + MOST
-        while waiting and self.tried < most:
+        most, spent = self.tried + more, 0
+        while waiting and self.tried < most and spent < more * LONGEST:
             inputs, changes, failure = waiting.pop(0)
             known = len(self.failed)
-            found = self.first(islice(repairs(self.model, inputs, failure), most - self.tried), changes + 1)
+            suggested = islice(repairs(self.model, inputs, failure), min(most - self.tried, AT_ONCE))
+            found = self.first(suggested, changes + 1, for_real=for_real)
             if found is not None:
                 return found
+            spent += sum(failure.operations for _, _, failure in self.failed[known:])
             if changes < DEEPEST:
                 waiting = furthest([*waiting, *self.failed[known:]])
         return None

@@ -21,9 +21,10 @@ from .guess_values import Given, values_of
 from .inputs import Inputs
 
 COUNTS = re.compile(
-    r"(?P<what>\w+) features and \w+ tokens do not match\D*tokens:\s*(?P<tokens>\d+)\D+(?P<features>\d+)", re.IGNORECASE
+    r"(?P<what>\w+) features and \w+ tokens do not match.*?tokens\b.*?features\D*(?P<features>\d+)", re.IGNORECASE
 )
 EXCLUSIVE = re.compile(r"exactly (?:one|1)|only one|cannot specify|at the same time|both|mutually exclusive", re.I)
+OF_TOKENS = ("attention_mask", "token_type_ids", "mm_token_type_ids", "position_ids", "labels")
 FAULTS = ("None", "must be provided", "missing")
 
 
@@ -32,8 +33,9 @@ def repairs(model: nn.Module, inputs: Inputs, failure: Failure) -> Iterator[Inpu
     given = named(model, inputs)
     if given is None:
         return
-    ways = (tokens_to_fit, arguments, keys, guess_sizes.resized)
-    for made in chain(*(way(model, given, failure) for way in ways), anything(model, given)):
+    counted = COUNTS.search(failure.text)
+    ways = (tokens_to_fit,) if counted else (arguments, keys, guess_sizes.resized, anything)
+    for made in chain(*(way(model, given, failure) for way in ways)):
         yield Inputs((), made, "inferred")
 
 
@@ -68,10 +70,10 @@ def arguments(model: nn.Module, given: Given, failure: Failure) -> Iterator[Give
         for value in values_of(model, name, given):
             yield {**given, name: value}
     if not wanted and any(word in failure.text for word in FAULTS):
-        yield from anything(model, given)
+        yield from anything(model, given, failure)
 
 
-def anything(model: nn.Module, given: Given) -> Iterator[Given]:
+def anything(model: nn.Module, given: Given, _failure: Failure) -> Iterator[Given]:
     """With one more argument of those that the docstring describes: which, the error does not say."""
     stated = documented.stated(model)
     for name in takes(model):
@@ -134,8 +136,8 @@ def tokens_to_fit(model: nn.Module, given: Given, failure: Failure) -> Iterator[
     if match is None or not isinstance(ids, Tensor) or ids.dim() != 2:
         return
     token = library.token_for(model, match["what"].lower())
-    features, tokens = int(match["features"]), int(match["tokens"])
-    if token is None or features == tokens:
+    features = int(match["features"])
+    if token is None:
         return
     rows = ids.shape[0]
     for count in dict.fromkeys((features, *widths_within(features, failure))):
@@ -162,6 +164,6 @@ def with_ids(given: Given, ids: Tensor) -> Given:
     before = given["input_ids"].shape[1]
     made = {**given, "input_ids": ids}
     for name, value in given.items():
-        if name != "input_ids" and isinstance(value, Tensor) and tuple(value.shape) == (ids.shape[0], before):
+        if name in OF_TOKENS and isinstance(value, Tensor) and tuple(value.shape) == (ids.shape[0], before):
             made[name] = torch.ones_like(ids) if "mask" in name else torch.zeros_like(ids)
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from .inputs import Inputs, random_tensor
 TOKENS = 16
 MOST_PARTS = 16  # of a config that are looked at
 MODALITIES = ("image", "video", "audio")
+TOWERS = {"image": "pixel_values", "audio": "input_features"}
 MEL_BINS = ("num_mel_bins", "feature_size", "input_feat_per_channel", "input_feat_size", "input_dim", "n_mels")
 BESIDE: tuple[list[str], ...] = ([], ["decoder_input_ids"], ["bbox"], ["attention_mask"])
 TOGETHER = (
@@ -51,6 +53,22 @@ def candidates(model: nn.Module) -> Iterator[Inputs]:
         if chosen and chosen not in seen and set(required) <= set(chosen):
             seen.append(chosen)
             yield from _filled(model, chosen)
+
+
+def with_towers(model: nn.Module) -> Iterator[Inputs]:
+    """Text and images, or text and sounds, where the config names the token that stands for these in the text."""
+    names = inspect.signature(model.forward).parameters
+    tables = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)]
+    for what, name in TOWERS.items():
+        token = token_for(model, what)
+        if token is None or not tables or token >= max(tables) or name not in names or "input_ids" not in names:
+            continue
+        if "image_grid_thw" in names and what == "image":
+            (ids,) = _ids(model)
+            for inputs in islice(_patched(model, [name, "image_grid_thw"]), 2):
+                yield Inputs((), {"input_ids": ids, **inputs.kwargs}, "inferred")
+        else:
+            yield from islice(_filled(model, ["input_ids", name]), 1)
 
 
 def _filled(model: nn.Module, names: list[str]) -> Iterator[Inputs]:

@@ -27,7 +27,14 @@ from .shadow import Shadowing, Shadows
 
 LARGE = 500_000_000  # parameters from which on a model is not run for real to find its inputs
 WITHOUT_VALUES = (DataDependentOutputException, DynamicOutputShapeException)
-REFUSED = ("data-dependent", "data pointer", "FakeTensor", "fake tensor", "numpy()")  # in words of other errors
+REFUSED = (
+    "data-dependent",
+    "data pointer",
+    "FakeTensorMode",
+    "FakeTensors",
+    "fake tensor",
+    "numpy()",
+)  # in words of other errors
 REAL = 12  # most tries for real
 
 
@@ -104,10 +111,10 @@ class Tries:
         self.caches = caches_of(model)
         self.left = REAL
 
-    def run(self, inputs: Inputs) -> Failure | None:
+    def run(self, inputs: Inputs, *, for_real: bool = True) -> Failure | None:
         """None when a forward runs: on fake tensors, or for real where these do not say."""
         failure = self.fake(inputs)
-        if failure is None or not failure.values or not self.left:
+        if failure is None or not failure.values or not self.left or not for_real:
             return failure
         if self.size > LARGE:
             return None

@@ -50,6 +50,7 @@ from freezelint.worker.targets import Built  # noqa: E402
 from freezelint.worker.trace import one_line  # noqa: E402
 
 COSTED = (0, 2)  # the freezes whose costs are compared: everything trainable, and a frozen middle
+MEMORY = 14 << 30  # bytes that one model may take
 
 
 @dataclass
@@ -199,6 +200,7 @@ def apart(name: str, run: Callable[[], Row], limit_s: int) -> Row:
     child = os.fork()
     if child == 0:
         os.close(reading)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         with os.fdopen(writing, "w") as pipe:
             json.dump(asdict(run()), pipe)
         os._exit(0)

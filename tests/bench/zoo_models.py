@@ -20,7 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from freezelint.worker.guess import example_inputs
 from freezelint.worker.inputs import Inputs
+from freezelint.worker.targets import Built
 
 DEPTHS = "num_hidden_layers encoder_layers decoder_layers num_layers n_layer n_layers num_decoder_layers".split()
 DEPTHS += ["num_encoder_layers"]  # lowered to two layers, or as many as show every kind that the config lists
@@ -30,6 +32,9 @@ SHALLOW = {  # other config entries that are lowered: widths of the inner layers
     "pad_token_id": 2, "intermediate_size": 512, "ffn_dim": 512, "d_ff": 512, "encoder_ffn_dim": 512,
     "decoder_ffn_dim": 512, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
     "moe_intermediate_size": 256, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+    "encoder_hash_byte_group_vocab": 1024, "num_self_attends_per_block": 2, "num_blocks": 2,
+    "num_expert_group": 1, "n_groups": 4,
+    "image_token_id": 3, "image_token_index": 3, "video_token_id": 4, "video_token_index": 4, "audio_token_id": 5,
 }  # fmt: skip
 WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "embed_dim")
 HEADS = ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "n_head", "num_heads", "n_heads")
@@ -103,15 +108,17 @@ def timm_models(light: bool = False) -> Iterator[tuple[str, Maker]]:
 
 def timm_model(timm: Any, name: str, light: bool) -> nn.Module:
     make: Callable[..., nn.Module] = timm.create_model
-    with torch.device("meta"):
-        try:
-            whole, cut = make(name, pretrained=False), make(name, pretrained=False, depth=4)
-            stated = timm.models.get_pretrained_cfg(name)
-            much = size(whole) > HUGE or (stated.fixed_input_size and stated.input_size[-1] > 256)
-            light = light and much and size(cut) < size(whole)
-        except Exception:  # its depth cannot be given
-            light = False
-    return make(name, pretrained=False, **({"depth": 4} if light else {}))
+    stated = timm.models.get_pretrained_cfg(name)
+    if light:
+        with torch.device("meta"):
+            whole = size(make(name, pretrained=False))
+        if whole > HUGE or (stated.fixed_input_size and stated.input_size[-1] > 256):
+            for less in ({"depth": 4, "img_size": 128}, {"depth": 4}, {"img_size": 128}):
+                try:
+                    return make(name, pretrained=False, **less)
+                except Exception:  # its depth or image cannot be given
+                    continue
+    return make(name, pretrained=False)
 
 
 def smaller(model: nn.Module, inputs: Inputs) -> Inputs:
@@ -134,22 +141,37 @@ def scaled_image(tensor: Tensor, part: int) -> Tensor:
     return tensor[:, :, :height, :width].contiguous()
 
 
-def transformers_models(_light: bool = False) -> Iterator[tuple[str, Maker]]:
-    """Every fourth architecture, then the next of each four, and so on; those that cannot be built are passed over."""
+def transformers_models(light: bool = False) -> Iterator[tuple[str, Maker]]:
+    """Every fourth architecture, then the next of each four, and so on; where `light`, with smaller images."""
     import transformers
 
     names = sorted(transformers.models.auto.modeling_auto.MODEL_MAPPING_NAMES)
     for start in range(4):
         for name in names[start::4]:
-            yield f"transformers:{name}", lambda name=name: shallow(transformers, name)
+            yield f"transformers:{name}", lambda name=name: transformers_model(transformers, name, light)
 
 
-def shallow(transformers: Any, kind: str) -> nn.Module:
+def transformers_model(transformers: Any, kind: str, light: bool) -> nn.Module:
+    if light:
+        try:
+            model = shallow(transformers, kind, 128)
+            example_inputs(Built(model))
+        except Exception:  # what does not fit together is left as it is
+            pass
+        else:
+            return model
+    return shallow(transformers, kind)
+
+
+def shallow(transformers: Any, kind: str, image: int | None = None) -> nn.Module:
     """A model of this type with its config's depths and inner widths lowered; with fewer heads where still large."""
 
     def build(narrowed: bool) -> nn.Module:
         config = transformers.AutoConfig.for_model(kind)
         lower(config)
+        for part in parts(config):
+            if image is not None and isinstance(vars(part).get("image_size"), int):
+                part.image_size = min(image, part.image_size)
         if narrowed:
             narrow(config)
         model: nn.Module = transformers.AutoModel.from_config(config)
