@@ -41,7 +41,7 @@ class Stated:
 
     name: str
     kind: str
-    shape: tuple[str, ...]
+    shapes: list[tuple[str, ...]]  # "of shape A or B"
     optional: bool
 
 
@@ -54,19 +54,19 @@ def stated(model: nn.Module) -> dict[str, Stated]:
         return found
     for text in (model.forward.__doc__ or "", type(model).__doc__ or ""):
         for match in STATED.finditer(text.partition("Returns:")[0]):
-            shape = tuple(size.strip(" `'\"") for size in match["shape"].split(",") if size.strip())
-            if match["name"] in names and match["name"] not in found and shape:
-                optional = "optional" in match["rest"]
-                found[match["name"]] = Stated(match["name"], match["kind"], shape, optional)
+            said = [match["shape"], *re.findall(r"\bor `?\(([\w\s,.*+]+)\)", match["rest"])]
+            shapes = [tuple(size.strip(" `'\"") for size in one.split(",") if size.strip()) for one in said]
+            if match["name"] in names and match["name"] not in found and all(shapes):
+                found[match["name"]] = Stated(match["name"], match["kind"], shapes, "optional" in match["rest"])
     return found
 
 
-def tensor(model: nn.Module, one: Stated, sizes: dict[str, int] | None = None) -> Tensor | None:
-    """A tensor as stated; None where a size cannot be read. `sizes` says what is known of names beforehand."""
-    shape = [size_of(model, text, sizes or {}) for text in one.shape]
-    if any(size is None or not 0 < size < 1 << 16 for size in shape):
-        return None
-    return filled(one.name, one.kind, [size for size in shape if size is not None])
+def tensors(model: nn.Module, one: Stated, sizes: dict[str, int] | None = None) -> Iterator[Tensor]:
+    """Tensors as stated, where their sizes can be read. `sizes` says what is known of names beforehand."""
+    for stated_shape in one.shapes:
+        shape = [size_of(model, text, sizes or {}) for text in stated_shape]
+        if all(size is not None and 0 <= size < 1 << 16 for size in shape):
+            yield filled(one.name, one.kind, [size for size in shape if size is not None])
 
 
 def filled(name: str, kind: str, shape: list[int]) -> Tensor:
@@ -84,7 +84,8 @@ def filled(name: str, kind: str, shape: list[int]) -> Tensor:
 
 def size_of(model: nn.Module, text: str, sizes: dict[str, int]) -> int | None:
     try:
-        return _value(ast.parse(text.strip(), mode="eval").body, model, sizes)
+        words = text.strip().replace("number of ", "num_").replace(" ", "_") if " of " in text else text.strip()
+        return _value(ast.parse(words, mode="eval").body, model, sizes)
     except (SyntaxError, ValueError, ZeroDivisionError):
         return None
 
@@ -130,13 +131,15 @@ def said_size(model: nn.Module, name: str) -> int | None:
         value: Any = getattr(holder, "__dict__", {}).get(name)
         if isinstance(value, (list, tuple)) and value:
             value = value[-1]
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
     return None
 
 
 def everything(model: nn.Module, *, needed: bool) -> Iterator[dict[str, Tensor]]:
     """All stated arguments at once, or those that the docstring does not call optional."""
-    made = {one.name: tensor(model, one) for one in stated(model).values() if not (needed and one.optional)}
+    made = {
+        one.name: next(tensors(model, one), None) for one in stated(model).values() if not (needed and one.optional)
+    }
     if made and all(value is not None for value in made.values()):
         yield {name: value for name, value in made.items() if value is not None}

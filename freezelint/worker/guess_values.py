@@ -24,9 +24,11 @@ def values_of(model: nn.Module, name: str, given: Given) -> Iterator[Any]:
         yield from library.MAKERS[name](model)
     stated = documented.stated(model).get(name)
     if stated is not None:
-        value = documented.tensor(model, stated, known_sizes(model, stated.name, given))
-        if value is not None:
-            yield value
+        made = list(documented.tensors(model, stated, known_sizes(model, stated.name, given)))
+        first = next((value.dim() for value in given.values() if isinstance(value, Tensor)), 0)
+        yield from sorted(
+            made, key=lambda value: value.dim() != first
+        )  # of several shapes, as the first argument has it
     if library.is_transformers(model):
         maker = library.maker_of(name)
         if maker is not None and name not in library.MAKERS:
@@ -82,12 +84,23 @@ def of_image(name: str, image: Tensor, patch: int) -> Iterator[Tensor]:
         yield torch.tensor([[side, image.shape[1] // side]] * image.shape[0])
 
 
+def of_series(model: nn.Module, name: str) -> dict[str, int]:
+    """Of a series: as long as the config's context and its lags, with as many features as it counts."""
+    context = documented.said_size(model, "context_length")
+    if context is None:
+        return {}
+    lags = getattr(getattr(model, "config", None), "lags_sequence", None) or [0]
+    known = (
+        {"num_features": features} if (features := documented.said_size(model, "num_time_features")) is not None else {}
+    )
+    if name.startswith("past"):
+        known.update(dict.fromkeys(("sequence_length", "seq_length", "seq_len"), min(context, 512) + max(lags)))
+    return known
+
+
 def known_sizes(model: nn.Module, name: str, given: Given) -> dict[str, int]:
     """What the sizes in a docstring come to with the arguments given; a series is as long as the config says."""
-    known: dict[str, int] = {}
-    context = documented.said_size(model, "context_length")
-    if context is not None and name.startswith("past"):
-        known.update(dict.fromkeys(("sequence_length", "seq_length", "seq_len"), min(context, 512)))
+    known = of_series(model, name)
     first = next((value for value in given.values() if isinstance(value, Tensor) and value.dim()), None)
     if first is not None:
         known.update(batch_size=first.shape[0], batch=first.shape[0])
