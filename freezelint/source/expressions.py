@@ -9,7 +9,7 @@ from freezelint.gradient_map import Cause, Cut
 from freezelint.source import arithmetic, calls, comprehensions, cst, elements, objects, stand_ins
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import Frame, Reader
-from freezelint.source.story import Tested
+from freezelint.source.story import Decided, Tested
 from freezelint.source.values import (
     FALSE,
     NONE,
@@ -292,9 +292,11 @@ def truth(reader: Reader, node: cst.BaseExpression) -> tuple[bool | None, str, b
 
 
 def tested(reader: Reader, node: cst.BaseExpression, value: Value) -> None:
-    """A condition that is a method nobody has called is noted."""
+    """A condition that is a method nobody has called, or a tensor, is noted."""
     if isinstance(value, Method) and value.name == "requires_grad_":
         reader.emit(Tested, node, node, value)
+    elif isinstance(value, Tensor):
+        reader.emit(Decided, node, value.node)
 
 
 def truth_of(reader: Reader, value: Value) -> bool | None:

@@ -104,6 +104,13 @@ class Tested(Event):
 
 
 @dataclass(eq=False, slots=True)
+class Decided(Event):
+    """A tensor used as a condition; `node` is its value on the map."""
+
+    node: int
+
+
+@dataclass(eq=False, slots=True)
 class GradFlag(Event):
     """requires_grad of parameters set: a freeze (False), an unfreeze (True), or either (None)."""
 
