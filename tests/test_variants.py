@@ -45,3 +45,13 @@ def test_program_runs(where: str, block: Block) -> None:
         return
     with clean_torch():
         assert (execute(block, where)["error"] is None) == (not block.raises)
+
+
+@pytest.mark.parametrize(("where", "block"), PROGRAMS)
+def test_fixed_program_runs(where: str, block: Block, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = str(tmp_path / "page.py")
+    changed, _ = apply({path: block.text}, lint(block.text, tmp_path), unsafe=True)
+    if changed and block.role != "read":
+        with clean_torch():
+            execute(block, where, changed[path])
