@@ -26,6 +26,7 @@ from .targets import Built
 
 MOST, FEW = 60, 8  # tries of inputs that failures suggest; those for all towers of a model at once
 LONGEST = 1000  # operations of one try, on average, that are worth it
+BUDGET = 50_000  # operations of all tries
 AT_ONCE = 20  # of one failure's suggestions
 DEEPEST = 8  # changes that may build on each other
 
@@ -56,6 +57,7 @@ class Search:
         self.model = model
         self.tries = Tries(model)
         self.seen: set[Any] = set()
+        self.spent = 0  # operations
         self.failed: list[tuple[Inputs, int, Failure]] = []  # with how many changes led there
 
     @property
@@ -77,25 +79,27 @@ class Search:
             key = identity(inputs)
             if key in self.seen:
                 continue
+            if self.spent > BUDGET:
+                break
             self.seen.add(key)
             failure = self.tries.run(inputs, for_real=for_real)
             if failure is None:
                 return inputs
+            self.spent += failure.operations
             self.failed.append((inputs, changes, failure))
         return None
 
     def adapted(self, more: int, *, for_real: bool = True) -> Inputs | None:
         """What runs after changes that failures suggested, within so many tries more."""
         waiting = distinct(self.failed)
-        most, spent = self.tried + more, 0
-        while waiting and self.tried < most and spent < more * LONGEST:
+        most, limit = self.tried + more, self.spent + more * LONGEST
+        while waiting and self.tried < most and self.spent < limit:
             inputs, changes, failure = waiting.pop(0)
             known = len(self.failed)
             suggested = islice(repairs(self.model, inputs, failure), min(most - self.tried, AT_ONCE))
             found = self.first(suggested, changes + 1, for_real=for_real)
             if found is not None:
                 return found
-            spent += sum(failure.operations for _, _, failure in self.failed[known:])
             if changes < DEEPEST:
                 waiting = furthest([*waiting, *self.failed[known:]])
         return None

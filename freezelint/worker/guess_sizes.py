@@ -20,6 +20,7 @@ from .inputs import random_tensor
 UNEQUAL = re.compile(r"tensor a \((\d+)\) must match the size of tensor b \((\d+)\)")
 EXPECTS = re.compile(r"expect|broadcast|match|must|should|equal|!=|==|configur|instead", re.I)
 MISFIT = re.compile(r"invalid for input of size|divisible|multiple of", re.I)
+SMALL = re.compile(r"too (?:small|short)|at least|can't be greater than|minimum|negative dim|non-empty|smaller", re.I)
 NUMBERS = re.compile(r"(?<![\w.])\d+(?![\w.]*\w)")
 LAYERS = (nn.Linear, nn.LayerNorm, nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.RNNBase)
 
@@ -28,7 +29,7 @@ def resized(model: nn.Module, given: Given, failure: Failure) -> Iterator[Given]
     """The same arguments in other sizes or types, most telling first."""
     yield from sizes(given, failure)
     yield from whole(model, given, failure)
-    yield from chain(*(way(given, failure) for way in (bounds, in_other_form, numbers, alone)))
+    yield from chain(*(way(given, failure) for way in (larger, bounds, in_other_form, numbers, alone)))
 
 
 def sizes(given: Given, failure: Failure) -> Iterator[Given]:
@@ -138,6 +139,20 @@ def whole(model: nn.Module, given: Given, failure: Failure) -> Iterator[Given]:
             for side in dict.fromkeys((*nearby, patch * 16, patch * 24, 256, 384, patch * 48, 512, 224, 192)):
                 if 16 <= side <= 1024:
                     yield {**given, name: random_tensor([*value.shape[:-2], side, side], value.dtype)}
+
+
+def larger(given: Given, failure: Failure) -> Iterator[Given]:
+    """Larger images and longer series, where these were too small."""
+    if not SMALL.search(failure.text):
+        return
+    for factor in (2, 4, 16):
+        for name, value in given.items():
+            if is_image(value) and value.shape[-1] * factor <= 2048:
+                shape = [*value.shape[:-2], value.shape[-2] * factor, value.shape[-1] * factor]
+                yield {**given, name: random_tensor(shape, value.dtype)}
+        lengths = {value.shape[1] for value in given.values() if isinstance(value, Tensor) and 1 < value.dim() < 4}
+        for length in sorted(lengths, reverse=True):
+            yield from with_size(given, length, length * factor)
 
 
 def bounds(given: Given, failure: Failure) -> Iterator[Given]:
