@@ -97,3 +97,17 @@ def test_profiler_recorder_and_hand_agree(model: nn.Module, frozen: str, counted
     assert (costs.total().dgrad_ops, costs.total().wgrad_ops) == tuple(
         zoo_oracle.of_role(zoo_oracle.predicted(costs), role) for role in ("dgrad", "wgrad")
     )
+
+
+def dropped_by_chance(self: Layers, x: Tensor) -> Tensor:
+    return self.second(x if torch.rand([]) < 0.4 else self.first(x))
+
+
+@pytest.mark.parametrize("chance", range(5))
+def test_a_layer_seldom_left_out_is_there_whatever_is_drawn(chance: int) -> None:
+    model, x = Layers(dropped_by_chance), torch.rand(4, 6)
+    torch.manual_seed(chance)
+    recording = record(model, Inputs((x,)))
+    zoo_oracle.step(model, Inputs((x,)))
+    assert recording.recorder.shadows.decided_by_chance
+    assert recording.reached() == zoo_oracle.reached(model) == {"first.weight", "second.weight"}

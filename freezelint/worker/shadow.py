@@ -72,7 +72,8 @@ class Shadows:
         try:
             real = self._really(func, args, kwargs)
             if func._schema.name in UNIFORM:
-                real = real.fill_(0.5)  # the branch that a random number takes more often than not
+                with no_dispatch():
+                    real.fill_(0.5)  # the branch that a random number takes more often than not
         except Exception:  # a fake operand of another kind, a device: then the value stays unknown
             self._forget([t for t in outs if isinstance(t, Tensor)])
             return

@@ -138,6 +138,7 @@ def examine(name: str, make: Maker, costs: bool, inputs: Inputs | None = None) -
 
 
 def one_freeze(row: Row, model: nn.Module, inputs: Inputs, keep: oracle.Freeze, compare: bool) -> None:
+    oracle.seed()
     started = time.process_time()
     try:
         recording = record(model, inputs, freeze=lambda name, _on: name in keep)

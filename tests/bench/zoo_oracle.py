@@ -1,7 +1,8 @@
 """What a recording is compared with: a real step, torch's own FLOP counter, and the operations its profiler saw.
 
 torch's counter is corrected where it is wrong: grouped weight gradients; fused attention, LSTM and grouped
-products on the CPU; vectors.
+products on the CPU; vectors. Chance is the same for both: what is drawn begins anew with each forward, and a single
+number from `torch.rand` (layers dropped at random) is the middling one that a trace supposes, and says so.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import nullcontext
 from math import prod
 from typing import Any
+from unittest import mock
 
 import torch
 import zoo_roles
@@ -29,14 +32,27 @@ Freeze = set[str]
 
 def forward(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """One real forward: its loss, else all it returns that requires grad."""
+    seed()
+    with mock.patch.object(torch, "rand", middling(torch.rand)):
+        output = model(*inputs.args, **inputs.kwargs)
+    own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    ends = [own] if isinstance(own, Tensor) else [tensor for _, tensor in named_tensors(output, "o")]
+    return [tensor for tensor in ends if tensor.requires_grad]
+
+
+def seed() -> None:
     torch.manual_seed(0)
     random.seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
-    output = model(*inputs.args, **inputs.kwargs)
-    own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    ends = [own] if isinstance(own, Tensor) else [tensor for _, tensor in named_tensors(output, "o")]
-    return [tensor for tensor in ends if tensor.requires_grad]
+
+
+def middling(rand: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def drawn(*size: Any, **options: Any) -> Tensor:
+        numbers = rand(*size, **options)
+        return numbers.fill_(0.5) if numbers.numel() == 1 else numbers
+
+    return drawn
 
 
 def step(model: nn.Module, inputs: Inputs, counter: Any = nullcontext) -> tuple[Any, Any]:
