@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from freezelint.findings import Finding, Location, Severity
 from freezelint.model_report import ModelReport
 
 CODE = "FRZ003"
+MOST_MODELS = 6  # of one script
 Progress = Callable[[str], None]
 
 
@@ -50,7 +52,7 @@ def trace_targets(
         for number, target in enumerate(chosen, 1):
             worker.heard = stages(progress, target["name"], number, len(chosen))
             worker.heard("tracing")
-            _trace_one(worker, target, result)
+            _trace_all(worker, target, result, settings.timeout_s)
     for report in result.reports:
         report.dgrad_threshold = settings.dgrad_threshold
     return result
@@ -61,17 +63,35 @@ def stages(progress: Progress, name: str, number: int, count: int) -> Progress:
     return lambda stage: progress(f"{stage} {name} ({number} of {count})")
 
 
-def _trace_one(worker: Worker, target: dict[str, Any], result: GraphResult) -> None:
+def _trace_all(worker: Worker, target: dict[str, Any], result: GraphResult, timeout_s: float) -> None:
+    """The target's model, and further ones that its optimizers step, as many as fit in the time of one."""
+    until = time.monotonic() + timeout_s
+    first = _trace_one(worker, target, result)
+    others = first.others if first else []
+    for number, part in enumerate(others, 1):
+        if number == MOST_MODELS or time.monotonic() > until:
+            left = ", ".join(f"`{name}`" for name in others[number - 1 :])
+            text = f"`{target['name']}`: {left} not traced: {number} of its models were"
+            result.notes.append(note(text, target, severity=Severity.HINT))
+            return
+        _trace_one(worker, {**target, "part": part}, result, Severity.HINT)
+
+
+def _trace_one(
+    worker: Worker, target: dict[str, Any], result: GraphResult, severity: Severity = Severity.WARNING
+) -> ModelReport | None:
     try:
         report = ModelReport.from_json(worker.call("trace", target=target))
     except WorkerError as error:
+        name = f"{target['name']}: {target['part']}" if "part" in target else target["name"]
         notes = result.refused if error.kind == "TargetError" else result.notes
-        notes.append(note(f"`{target['name']}` was not traced: {told(error)}", target, error))
-        return
+        notes.append(note(f"`{name}` was not traced: {told(error)}", target, error, severity))
+        return None
     report.frozen, report.trainable = tuple(target.get("frozen", ())), tuple(target.get("trainable", ()))
     result.reports.append(report)
     if report.method == "real":
-        result.notes.append(note(f"`{target['name']}`: {report.notes[0]}", target, severity=Severity.HINT))
+        result.notes.append(note(f"`{report.name}`: {report.notes[0]}", target, severity=Severity.HINT))
+    return report
 
 
 def told(error: WorkerError) -> str:

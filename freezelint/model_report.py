@@ -165,6 +165,7 @@ class ModelReport:
     attribute_freezes: list[AttributeFreeze] = field(default_factory=list)
     dgrad_threshold: float = DGRAD_THRESHOLD
     facts: tuple[TraceFact, ...] = ()
+    others: list[str] = field(default_factory=list)  # further models of the same target
     guessed: bool = False  # values or chance decided what ran: other inputs may take another way
 
     def of(self, *kinds: str) -> Iterator[TraceFact]:
@@ -228,7 +229,7 @@ class ModelReport:
         )
 
 
-PLAIN = ("inputs", "inputs_from", "device", "method", "torch", "operations", "build_s", "trace_s", "notes", "guessed")
+PLAIN = "inputs inputs_from device method torch operations build_s trace_s notes guessed others".split()
 
 
 def _location(data: list[Any] | None) -> Location | None:

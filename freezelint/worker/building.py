@@ -51,6 +51,6 @@ def build_for_tracing(target: dict[str, Any]) -> tuple[Built, SetupLog]:
 
 def require_values(built: Built) -> None:
     """Index tables may be looked at: a model that holds one without values must be built for real."""
-    for name, buffer in built.model.named_buffers():
+    for name, buffer in (pair for one in (built, *built.others) for pair in one.model.named_buffers()):
         if buffer.device.type == "meta" and not buffer.is_floating_point():
             raise RuntimeError(f"buffer {name} has no values")

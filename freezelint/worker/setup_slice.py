@@ -16,10 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import nn
-from torch.optim import Optimizer
-
 from .protocol import TargetError, UnsupportedError
+from .several import chosen, drawn_from, followed
 from .slice_inputs import inputs_in
 from .targets import Built, regular
 
@@ -29,6 +27,7 @@ PROGRAMS = ("main", "run", "train", "cli")  # functions that hold a whole progra
 OF_MODELS = {"parameters", "named_parameters", "requires_grad_", "modules", "named_modules", "children"}
 LOADS = {"load_state_dict", "load_checkpoint", "load_weights", "load"}  # as a statement: values only
 TELLS = {"print", "info", "debug", "warning", "log", "summary", "add_scalar", "add_graph", "add_text", "watch", "save"}
+MAKE = (ast.Call, ast.List, ast.Tuple, ast.Dict, ast.ListComp, ast.DictComp)  # what may hold an optimizer
 FORBIDDEN = {  # what a set-up slice may not do
     "os.system", "os.remove", "os.unlink", "os.rename", "os.rmdir", "os.removedirs", "os.kill", "shutil.rmtree",
     "shutil.move", "shutil.copy", "wandb.init", "dist.init_process_group", "torch.distributed.init_process_group",
@@ -82,8 +81,15 @@ def build_script(path: str) -> Built:
     if not names:
         raise UnsupportedError(f"{path} is a script: nothing before its training builds a model")
     space = executed(course, names)
-    built = taken(path, space, names)
-    built.inputs = inputs_in(course.tree, built.name, space)
+    values = [(name, value) for name, value in space.items() if name in names]
+    built = chosen(values, space.values(), "the script")
+    if built is None:
+        raise UnsupportedError(f"{path} is a script: its set-up builds no torch.nn.Module")
+    drawn = drawn_from([course.tree])
+    for one in (built, *built.others):
+        holder = one.part.partition("[")[0]
+        called = [holder, *(name for name, sources in drawn.items() if holder in sources)]
+        one.inputs = inputs_in(course.tree, set(called), space)
     return built
 
 
@@ -221,14 +227,16 @@ def wanted_names(course: Course) -> set[str]:
                 found |= roots(part) & bound
             elif isinstance(part, ast.Call) and last_name(part.func).endswith("Trainer"):
                 found |= {name for k in part.keywords if k.arg == "model" for name in roots(k.value)} & bound
+    drawn = drawn_from([statement.node for statement in course.setup if not isinstance(statement.node, DEFINITIONS)])
     if course.training is None:
-        return found
+        return followed(found, drawn) & bound
+    inside = drawn_from([course.training])
     for part in ast.walk(course.training):
         if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
-            found |= {part.func.id} & bound  # model(x)
+            found |= followed({part.func.id}, inside) & bound  # model(x)
         elif isinstance(part, ast.Attribute) and part.attr in ("train", "eval") and isinstance(part.value, ast.Name):
             found |= {part.value.id} & bound
-    return found or names_read(course.training) & bound
+    return followed(found, drawn) & bound or names_read(course.training) & bound
 
 
 def last_name(node: ast.expr) -> str:
@@ -250,7 +258,7 @@ def slice_for(course: Course, names: set[str]) -> list[Statement]:
 
 def builds_optimizer(node: ast.stmt, needed: set[str]) -> bool:
     """An assignment of what a call makes of the parameters of something needed."""
-    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, MAKE):
         return False
     asks = (n for n in ast.walk(node.value) if isinstance(n, ast.Attribute) and n.attr in OF_MODELS)
     return any(roots(n) & needed for n in asks)
@@ -312,24 +320,3 @@ def executed(course: Course, names: set[str]) -> dict[str, Any]:
         if known is not None:
             sys.modules[module.__name__] = known
     return vars(module)
-
-
-def taken(path: str, space: dict[str, Any], names: set[str]) -> Built:
-    """The model among what was built: the largest of the wanted ones that no other holds."""
-    found = {id(value): name for name, value in reversed(space.items()) if name in names}  # by its first name
-    models = {name: space[name] for name in reversed(found.values()) if isinstance(space[name], nn.Module)}
-    inner = {id(part) for model in models.values() for part in model.modules() if part is not model}
-    tops = {name: model for name, model in models.items() if id(model) not in inner}
-    if not tops:
-        raise UnsupportedError(f"{path} is a script: its set-up builds no torch.nn.Module")
-    sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in tops.items()}
-    best = max(tops, key=lambda name: sizes[name])
-    built = Built(tops[best], name=best)
-    held = {id(parameter) for parameter in built.model.parameters()}
-    optimizers = [value for value in space.values() if isinstance(value, Optimizer)]
-    fitting = [one for one in optimizers if held & {id(p) for group in one.param_groups for p in group["params"]}]
-    built.optimizer = next(iter(fitting or (optimizers if len(optimizers) == 1 else [])), None)
-    others = [f"`{name}`" for name, model in tops.items() if model is not built.model]
-    if others:
-        built.notes.append(f"only `{best}` of the script's models was looked at, not {', '.join(others)}")
-    return built

@@ -13,12 +13,12 @@ FACTORIES = set("rand randn randint zeros ones full arange tensor linspace".spli
 METHODS = set("float long int half bool to reshape view unsqueeze clamp abs cpu".split())
 
 
-def inputs_in(tree: ast.Module, model: str, space: dict[str, Any]) -> Inputs | None:
-    """The arguments of the first call of `model` that are made of constants and factories of torch alone."""
+def inputs_in(tree: ast.Module, names: set[str], space: dict[str, Any]) -> Inputs | None:
+    """The arguments of the first call of a model, by one of its names, that are constants and factories of torch alone."""
     known = {name: value for name, value in space.items() if isinstance(value, (int, float, str, bool, torch.dtype))}
     made = written_out(tree)
     for part in ast.walk(tree):
-        if not isinstance(part, ast.Call) or not isinstance(part.func, ast.Name) or part.func.id != model:
+        if not isinstance(part, ast.Call) or not isinstance(part.func, ast.Name) or part.func.id not in names:
             continue
         args = [spelt_out(argument, made) for argument in part.args]
         kwargs = {k.arg: spelt_out(k.value, made) for k in part.keywords if k.arg}

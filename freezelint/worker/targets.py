@@ -34,6 +34,8 @@ class Built:
     inputs: Any | None = None  # what the project says: a spec, or what its callable returned
     name: str = ""
     notes: list[str] = field(default_factory=list)
+    part: str = ""  # which of several models of the target
+    others: list[Built] = field(default_factory=list)  # further models that optimizers step
 
 
 def build(target: dict[str, Any]) -> Built:
@@ -51,7 +53,11 @@ def build(target: dict[str, Any]) -> Built:
         built.inputs = call_without_arguments(resolve(inputs), inputs)
     elif inputs:
         built.inputs = inputs
-    built.name = target_name(target)
+    if built.others and (target.get("loss") or inputs):  # which are meant for one model
+        built.notes.append(f"only `{built.part}` was looked at: the settings name the inputs or the loss of one model")
+        built.others = []
+    for one in (built, *built.others):
+        one.name = target_name(target) + (f": {one.part}" if built.others else "")
     return built
 
 
@@ -197,6 +203,13 @@ def take(result: Any, name: str) -> Built:
     optimizers = [part for part in parts if isinstance(part, Optimizer)]
     if not models:
         raise TargetError(f"`{name}` returned no torch.nn.Module")
+    if optimizers and len(models) > 1:
+        from .several import chosen
+
+        items = result.items() if isinstance(result, dict) else enumerate(parts)
+        found = chosen([(str(key), part) for key, part in items if not is_loss(part)], optimizers, f"`{name}`")
+        assert found is not None
+        return found
     built = Built(models[0], optimizers[0] if optimizers else None)
     if len(models) > 1:
         built.notes.append(f"`{name}` returned {len(models)} modules: only the first was looked at")

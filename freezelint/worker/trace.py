@@ -22,14 +22,15 @@ from .cost import Bill, Costs
 from .flow import Flow
 from .frames import Line, is_project_file
 from .graph_facts import facts
-from .guess import example_inputs, with_values
+from .guess import example_inputs
+from .guess_try import with_values
 from .inputs import Inputs
 from .mapping import Mapper, place
 from .modules import module_rows, parameter_rows
-from .protocol import place_of, tell
+from .protocol import TargetError, place_of, tell
 from .setup_log import SetupLog
 from .spelling import owner_at, spelt
-from .targets import in_optimizer, project_path, target_name
+from .targets import Built, in_optimizer, project_path, target_name
 from .whatif import suggestions
 
 Json = dict[str, Any]
@@ -37,18 +38,36 @@ Json = dict[str, Any]
 
 def trace(args: Json) -> Json:
     """Build the target, record a step as it is frozen and one with everything trainable, and tell both."""
-    target = args["target"]
     started = time.perf_counter()
     tell("building")
-    built, log = build_for_tracing(target)
+    built, log = built_part(args["target"])
     tell("tracing")
     built_s = time.perf_counter() - started
     inputs = example_inputs(built)
     report = trace_model(built.model, inputs, built.loss, built.optimizer, log)
-    report["name"] = target_name(target)
+    report["name"] = built.name
+    report["others"] = [one.part for one in built.others]
     report["notes"] = [*built.notes, *report["notes"]]
     report["build_s"] = built_s
     return report
+
+
+_waiting: dict[tuple[str, str], tuple[Built, SetupLog]] = {}  # built beside the model that was traced last
+
+
+def built_part(target: Json) -> tuple[Built, SetupLog]:
+    """The target's model, or the one of several that `part` names, which may have been built before."""
+    name, part = target_name(target), target.get("part", "")
+    known = _waiting.pop((name, part), None)
+    if known is not None:
+        return known
+    built, log = build_for_tracing(target)
+    _waiting.clear()
+    _waiting.update({(name, one.part): (one, log) for one in built.others})
+    found = next((one for one in (built, *built.others) if part in ("", one.part)), None)
+    if found is None:
+        raise TargetError(f"`{name}` builds no `{part}`")
+    return found, log
 
 
 def trace_model(
