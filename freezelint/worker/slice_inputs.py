@@ -14,7 +14,7 @@ METHODS = set("float long int half bool to reshape view unsqueeze clamp abs cpu"
 
 
 def inputs_in(tree: ast.Module, names: set[str], space: dict[str, Any]) -> Inputs | None:
-    """The arguments of the first call of a model, by one of its names, that are constants and factories of torch alone."""
+    """The arguments of a model's first call, by one of its names, that are constants and factories of torch alone."""
     known = {name: value for name, value in space.items() if isinstance(value, (int, float, str, bool, torch.dtype))}
     made = written_out(tree)
     for part in ast.walk(tree):
