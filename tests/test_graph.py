@@ -190,7 +190,7 @@ def test_the_recording_is_an_fx_graph_that_runs() -> None:
     ]
     interpreter = fx.Interpreter(fx.GraphModule(nn.Module(), recorder.graph), garbage_collect_values=False)
     interpreter.run(*values)
-    output = recorder.nodes[id(recorder.ops[-1].outputs[0])]
+    output = recorder.nodes[id(recorder.ops[-1].outputs[0])].node
     torch.testing.assert_close(interpreter.env[output], model(x).detach())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
+from itertools import chain
 from typing import Any
 
 import torch
@@ -10,26 +12,28 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_map
 
+from .fake_kernels import FakeKernels
 from .hidden import hidden_in
 from .outputs import named_tensors
 from .protocol import UnsupportedError
 from .shadow import INTEGERS, Shadows
 
+CONTAINERS = {OrderedDict, dict, list, set}
+
 
 def device_of(model: nn.Module) -> torch.device:
     """Where the model trains: the device of its first real parameter; the CPU for one that was built without memory."""
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in chain(model.parameters(), model.buffers()):
         if tensor.device.type != "meta":
             return tensor.device
     return torch.device("cpu")
 
 
-def fake_like(real: Tensor, mode: FakeTensorMode, device: torch.device) -> Tensor:
+def fake_like(real: Tensor, kernels: FakeKernels, device: torch.device) -> Tensor:
     """A fake tensor of the same shape, strides, type and role; a leaf."""
-    with mode:
-        fake = torch.empty_strided(real.size(), real.stride(), dtype=real.dtype, device=device)
+    fake = kernels.fresh(real.size(), real.stride(), real.dtype, device)
     if isinstance(real, nn.Parameter):
-        return nn.Parameter(fake, requires_grad=real.requires_grad)
+        fake._is_param = True  # how torch marks parameters of other types than its own
     return fake.requires_grad_(real.requires_grad)
 
 
@@ -40,13 +44,14 @@ def fake_model(
 
     `memo` tells what became of each tensor, by the identity of the original.
     """
-    device = device_of(model)
+    device, kernels = device_of(model), FakeKernels(mode)
     memo = {} if memo is None else memo
     unregistered = [tensor for entry in hidden_in(model) for tensor in entry.tensors]
     for tensor in (*model.parameters(), *model.buffers(), *unregistered):
         if id(tensor) not in memo and type(tensor) in (Tensor, nn.Parameter):
-            memo[id(tensor)] = fake = fake_like(tensor, mode, device)
+            memo[id(tensor)] = fake = fake_like(tensor, kernels, device)
             learn(fake, tensor, shadows)
+    memo.update(empty_containers(model))
     try:
         copied = copy.deepcopy(model, memo)
     except Exception as error:  # locks, generators, scripted code: whatever a module may hold
@@ -56,14 +61,21 @@ def fake_model(
     return copied
 
 
+def empty_containers(model: nn.Module) -> dict[int, Any]:
+    """A copy of each by its identity: of the many that a module has for hooks, most are empty and slow to copy."""
+    containers = (value for module in model.modules() for value in vars(module).values() if type(value) in CONTAINERS)
+    return {id(value): type(value)() for value in containers if not value}
+
+
 def fake_inputs(inputs: Any, mode: FakeTensorMode, shadows: Shadows, device: torch.device) -> Any:
     """The same arguments with fake tensors in place of real ones; known integers stay known."""
+    kernels = FakeKernels(mode)
 
     def fake_of(real: Any) -> Any:
         if not isinstance(real, Tensor):  # an object of the user's own: a batch, an encoding
             inside = {id(tensor): tensor for _, tensor in named_tensors(real, "")}
             return copy.deepcopy(real, {key: fake_of(tensor) for key, tensor in inside.items()}) if inside else real
-        fake = fake_like(real.detach(), mode, device)
+        fake = fake_like(real.detach(), kernels, device)
         learn(fake, real, shadows, given=True)
         return fake.requires_grad_(real.requires_grad)
 

@@ -39,7 +39,7 @@ def is_project_file(filename: str) -> bool:
 
 
 def frames(start: FrameType | None = None) -> Iterator[FrameType]:
-    frame = start or sys._getframe(1)
+    frame: FrameType | None = start or sys._getframe(1)
     while frame is not None:
         yield frame
         if frame.f_back is None:
@@ -70,9 +70,9 @@ def project_line(start: FrameType | None = None) -> Line | None:
 def user_stack(start: FrameType | None = None, limit: int = 8) -> list[tuple[CodeType, int]]:
     """(code, line) of the innermost `limit` user frames, innermost first."""
     found: list[tuple[CodeType, int]] = []
-    for frame in frames(start or sys._getframe(1)):
+    frame: FrameType | None = start or sys._getframe(1)
+    while frame is not None and len(found) < limit:
         if is_user_file(frame.f_code.co_filename):
             found.append((frame.f_code, frame.f_lineno))
-            if len(found) == limit:
-                break
+        frame = frame.f_back
     return found

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from operator import getitem
 from types import CodeType
 from typing import Any
@@ -25,9 +25,12 @@ from torch.fx.passes.shape_prop import TensorMetadata
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import flops
+from .fake_kernels import own_property
 from .frames import Line, user_stack
+from .graph_nodes import GraphNode, as_graph
 from .shadow import Shadows
 
+NOT_IN_NAMES = re.compile(r"\W")
 GradOff = tuple[str, "Line | None", str]  # (cause, line, module path) of what switched grad mode off
 
 
@@ -36,7 +39,7 @@ class Op:
     """One operation of the forward pass. A tensor's autograd node is its `grad_fn`, or the tensor itself for a leaf."""
 
     name: str  # "aten::mm"
-    node: fx.Node
+    node: GraphNode
     inputs: list[tuple[Tensor, bool, Any]]  # tensor, whether it required grad, its autograd node
     outputs: list[Tensor]  # returned or written to
     written: list[Tensor]
@@ -68,44 +71,48 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, mode: FakeTensorMode | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.graph = fx.Graph()
         self.shadows = Shadows(mode)
         self.phase = "forward"
         self.ops: list[Op] = []
-        self.backward_nodes: list[fx.Node] = []
+        self.recorded: list[GraphNode] = []  # in the order of their making
+        self.backward_nodes: list[GraphNode] = []
         self.grads: list[Grad] = []
         self.modules: list[tuple[str, str]] = []  # (path, class) of the running modules, outermost first
         self.regions: list[int] = []
         self.api = ""
         self.grad_off: GradOff | None = None
-        self.nodes: dict[int, fx.Node] = {}
+        self.nodes: dict[int, GraphNode] = {}
         self.alive: list[Any] = []  # keeps ids unique
         self.op_of: dict[Any, Op] = {}  # autograd node -> the operation that made it
         self._unsettled: list[tuple[Op, int]] = []
         self._running: list[Grad] = []
-        self._last_placeholder: fx.Node | None = None
+        self._stacks: dict[tuple[tuple[str, str], ...], dict[str, tuple[str, str]]] = {}
 
-    def placeholder(self, tensor: Tensor, name: str, role: str) -> fx.Node:
+    @cached_property
+    def graph(self) -> fx.Graph:
+        """Everything that was recorded until it is first asked for."""
+        return as_graph(self.recorded)
+
+    def placeholder(self, tensor: Tensor, name: str, role: str) -> GraphNode:
         """Make a parameter, buffer, input or constant an input of the graph."""
-        with self._after_placeholders():
-            node = self.graph.placeholder(re.sub(r"\W", "_", f"{role[0]}_{name}"))
-        self._last_placeholder = node
-        node.meta.update(val=tensor, role=role, target=name, phase="forward", requires_grad=tensor.requires_grad)
-        self.nodes[id(tensor)] = node
+        meta = {"val": tensor, "role": role, "target": name, "phase": "forward", "requires_grad": tensor.requires_grad}
+        node = GraphNode(NOT_IN_NAMES.sub("_", f"{role[0]}_{name}"), (), {}, meta)
         self.alive.append(tensor)
+        self._keep(node, tensor)
         return node
 
-    def _after_placeholders(self) -> Any:
-        if self._last_placeholder is not None:
-            return self.graph.inserting_after(self._last_placeholder)
-        return self.graph.inserting_before(next(iter(self.graph.nodes), None))
+    def _keep(self, node: GraphNode, result: Any) -> None:
+        self.recorded.append(node)
+        if isinstance(result, Tensor):
+            self.nodes[id(result)] = node
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
         if func.namespace == "prim":
-            return func(*args, **kwargs)
+            if torch._C._len_torch_function_stack():  # a custom Function is at its end: before autograd makes its node
+                self.settle()
+            return own_property(func, args, kwargs or {})
         with torch._C.DisableTorchFunction():
-            return self._record(func, args, kwargs)
+            return self._record(func, args, kwargs or {})
 
     def settle(self, only: list[Tensor] | None = None) -> None:
         """Note what autograd made of the latest results; it does so only after their dispatch is over.
@@ -153,7 +160,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._add_op(func, self._add_node(func, (tensor, data), {}, None), before, None, [tensor], 0)
         self.api = outer
 
-    def _add_op(self, func: Any, node: fx.Node, before: Any, out: Any, written: list[Tensor], cost: int) -> None:
+    def _add_op(self, func: Any, node: GraphNode, before: Any, out: Any, written: list[Tensor], cost: int) -> None:
         stack = user_stack(sys._getframe(3))
         node.meta["stack_trace"] = stack_text(tuple(stack))
         op = Op(
@@ -167,27 +174,32 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.ops.append(op)
         self._unsettled.extend((op, index) for index in range(len(op.outputs)))
 
-    def _add_node(self, func: Any, args: Any, kwargs: Any, out: Any) -> fx.Node:
-        node = self.graph.create_node("call_function", func, self._map(args), self._map(kwargs))
-        node.meta.update(
-            val=out,
-            nn_module_stack={path: (path, kind) for path, kind in self.modules},
-            grad_mode=torch.is_grad_enabled(),
-            seq_nr=torch._C._autograd._get_sequence_nr() - 1,
-        )
+    def _add_node(self, func: Any, args: Any, kwargs: Any, out: Any) -> GraphNode:
+        meta = {
+            "val": out,
+            "nn_module_stack": self._module_stack(),
+            "grad_mode": torch.is_grad_enabled(),
+            "seq_nr": torch._C._autograd._get_sequence_nr() - 1,
+        }
+        node = GraphNode(func, self._map(args), self._map(kwargs), meta)
         self.alive.append(out)
+        self._keep(node, out)
         if isinstance(out, Tensor):
             if has_storage(out):
                 shape, stride = out.shape, out.stride()
-                node.meta["tensor_meta"] = TensorMetadata(shape, out.dtype, out.requires_grad, stride, None, False, {})
-            self.nodes[id(out)] = node
+                meta["tensor_meta"] = TensorMetadata(shape, out.dtype, out.requires_grad, stride, None, False, {})
         elif isinstance(out, (tuple, list)):
             for index, item in enumerate(out):
                 if isinstance(item, Tensor):
-                    part = self.graph.call_function(getitem, (node, index))
-                    part.meta.update(node.meta, val=item)
-                    self.nodes[id(item)] = part
+                    self._keep(GraphNode(getitem, (node, index), {}, {**meta, "val": item}), item)
         return node
+
+    def _module_stack(self) -> dict[str, tuple[str, str]]:
+        key = tuple(self.modules)
+        stack = self._stacks.get(key)
+        if stack is None:
+            stack = self._stacks[key] = {path: (path, kind) for path, kind in key}
+        return stack
 
     def _map(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -220,14 +232,20 @@ def has_storage(tensor: Tensor) -> bool:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
+    return iter(gathered(value, []))
+
+
+def gathered(value: Any, found: list[Tensor]) -> list[Tensor]:
+    """The tensors in nested tuples, lists and dicts, added to `found`."""
     if isinstance(value, Tensor):
-        yield value
+        found.append(value)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from tensors(item)
+            gathered(item, found)
     elif isinstance(value, dict):
         for item in value.values():
-            yield from tensors(item)
+            gathered(item, found)
+    return found
 
 
 def unique(items: Any) -> list[Tensor]:

@@ -21,6 +21,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from .fake_kernels import FakeKernels, own_property
 from .frames import Line, user_line
 
 UNIFORM = {"aten::rand", "aten::rand_like", "aten::uniform_"}
@@ -32,6 +33,7 @@ class Shadows:
 
     def __init__(self, mode: FakeTensorMode | None = None) -> None:
         self.mode = mode
+        self.kernels = FakeKernels(mode) if mode is not None else None
         self.values: dict[int, Tensor] = {}
         self.random: set[int] = set()
         self.decided_by_chance = False
@@ -44,11 +46,11 @@ class Shadows:
             self.given.add(id(fake))
 
     def run(self, func: Any, args: Any, kwargs: Any, ins: list[Tensor]) -> Any:
-        if self.mode is None:
+        if self.kernels is None:
             return func(*args, **kwargs)
         known = all(id(t) in self.values or not isinstance(t, FakeTensor) for t in ins)
         try:
-            out = func(*args, **kwargs)
+            out = self.kernels.run(func, args, kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException):
             if known:
                 return self._real_only(func, args, kwargs, ins)
@@ -165,7 +167,7 @@ class Shadowing(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.namespace == "prim":
-            return func(*args, **kwargs)
+            return own_property(func, args, kwargs)
         ins = [item for item in tree_leaves((args, kwargs)) if isinstance(item, Tensor)]
         with torch._C.DisableTorchFunction():
             return self.shadows.run(func, args, kwargs, ins)

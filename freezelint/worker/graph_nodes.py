@@ -1,0 +1,63 @@
+"""The nodes of a recording, light while it grows; `as_graph` makes the `torch.fx` graph of them.
+
+Making an `fx.Node` costs more than running its operation on fake tensors, and few recordings are read as a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import fx
+
+
+class GraphNode:
+    """What an `fx.Node` will hold; `node` is that one, once the graph is made."""
+
+    __slots__ = ("args", "kwargs", "meta", "node", "target")
+
+    def __init__(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], meta: dict[str, Any]) -> None:
+        self.target = target  # the function; a name for an input of the graph
+        self.args = args
+        self.kwargs = kwargs
+        self.meta = meta
+        self.node: fx.Node | None = None
+
+    @property
+    def all_input_nodes(self) -> list[GraphNode]:
+        return list(dict.fromkeys(_inside((self.args, self.kwargs))))
+
+
+def as_graph(nodes: Iterable[GraphNode]) -> fx.Graph:
+    """The graph of nodes in the order in which they were recorded, its inputs first."""
+    graph = fx.Graph()
+    last: fx.Node | None = None
+    for node in nodes:
+        if isinstance(node.target, str):
+            with graph.inserting_before(next(iter(graph.nodes), None)) if last is None else graph.inserting_after(last):
+                last = node.node = graph.placeholder(node.target)
+        else:
+            node.node = graph.call_function(node.target, _made(node.args), _made(node.kwargs))
+        node.node.meta = node.meta
+    return graph
+
+
+def _inside(value: Any) -> Iterator[GraphNode]:
+    if isinstance(value, GraphNode):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _inside(item)
+    elif isinstance(value, dict):
+        yield from _inside(tuple(value.values()))
+
+
+def _made(value: Any) -> Any:
+    """The same with the nodes of the graph in place of these."""
+    if isinstance(value, GraphNode):
+        return value.node
+    if type(value) in (tuple, list):
+        return type(value)([_made(item) for item in value])
+    if isinstance(value, dict):
+        return {key: _made(item) for key, item in value.items()}
+    return value
