@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import chain
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import torch
@@ -15,21 +15,29 @@ from . import guess_documented as documented
 from . import guess_transformers as library
 from .guess_try import Failure, Frame
 from .guess_values import Given
-from .inputs import random_tensor
+from .inputs import random_tensor as any_tensor
 
 UNEQUAL = re.compile(r"tensor a \((\d+)\) must match the size of tensor b \((\d+)\)")
 EXPECTS = re.compile(r"expect|broadcast|match|must|should|equal|!=|==|configur|instead", re.I)
 MISFIT = re.compile(r"invalid for input of size|divisible|multiple of", re.I)
 SMALL = re.compile(r"too (?:small|short)|at least|can't be greater than|minimum|negative dim|non-empty|smaller", re.I)
 NUMBERS = re.compile(r"(?<![\w.])\d+(?![\w.]*\w)")
+LARGEST = 1 << 26  # elements
 LAYERS = (nn.Linear, nn.LayerNorm, nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.RNNBase)
+
+
+def random_tensor(shape: list[int], dtype: torch.dtype, bound: int = 2) -> Tensor:
+    """An empty tensor in place of one that is too large to be of use."""
+    return any_tensor(shape if prod(shape) <= LARGEST else [0], dtype, bound)
 
 
 def resized(model: nn.Module, given: Given, failure: Failure) -> Iterator[Given]:
     """The same arguments in other sizes or types, most telling first."""
-    yield from sizes(given, failure)
-    yield from whole(model, given, failure)
-    yield from chain(*(way(given, failure) for way in (larger, bounds, in_other_form, numbers, alone)))
+    ways = (sizes, larger, bounds, in_other_form, numbers, alone)
+    first, *others = (way(given, failure) for way in ways)
+    for made in chain(first, whole(model, given, failure), *others):
+        if all(value.shape != (0,) for value in made.values() if isinstance(value, Tensor)):
+            yield made
 
 
 def sizes(given: Given, failure: Failure) -> Iterator[Given]:

@@ -66,6 +66,9 @@ def beside(model: nn.Module, name: str, given: Given) -> Iterator[Tensor]:
     elif "image" in name and "attention_mask" in name and ids is not None:  # which token sees which image
         count = image.shape[1] if image is not None and image.dim() == 5 else 1
         yield torch.ones(*ids.shape[:2], count, dtype=torch.int64)
+    elif name.endswith("grid_thw") and image is not None:  # one image, as many patches as there are rows
+        side = isqrt(image.shape[0])
+        yield torch.tensor([[1, side, image.shape[0] // side]])
     elif image is not None and image.dim() >= 3:
         yield from of_image(name, image, library.patch_size(model))
 
