@@ -12,7 +12,18 @@ from freezelint.rule import Rule
 from freezelint.source import cst, freezes, intent, polarity
 from freezelint.source.flags import code, held, loop_around
 from freezelint.source.freezes import Setting
-from freezelint.source.story import AttributeSet, Called, Event, GradFlag, ModuleCall, Rebound, Replaced, Spot, Story
+from freezelint.source.story import (
+    AttributeSet,
+    Built,
+    Called,
+    Event,
+    GradFlag,
+    ModuleCall,
+    Rebound,
+    Replaced,
+    Spot,
+    Story,
+)
 from freezelint.source.values import Instance, Param, direct_children, parameters_of, submodules
 
 RULE = Rule(
@@ -130,13 +141,20 @@ def made_from(event: Replaced, story: Story) -> bool:
 def rebound(event: Rebound, story: Story) -> Iterator[Finding]:
     """The name of a frozen module is given to a new one of the same kind, and the frozen one is used nowhere."""
     old, new = event.old, event.new
-    same = old.is_module and (old.cls, old.external) == (new.cls, new.external) and new.spot != old.spot
-    if not same or event.old in submodules(new):
+    same = old.is_module and (old.cls, old.external) == (new.cls, new.external)
+    if not same or (new.spot == old.spot and not built_twice(old, new, story)) or event.old in submodules(new):
         return
     used = any(one.module is old for one in story.of(ModuleCall))
     if not used and not any(old in direct_children(module) for module in story.modules):
         how = "the name now holds another module"
         yield from exchanged(event, parameters_of(old), parameters_of(new), how, story)
+
+
+def built_twice(old: Instance, new: Instance, story: Story) -> bool:
+    """Whether a function that builds one was called from two places."""
+    born = {id(event.module): event.context for event in story.of(Built)}
+    one, other = born.get(id(old)), born.get(id(new))
+    return one is not None and other is not None and one.sites != other.sites and one.loops == other.loops
 
 
 def exchanged(

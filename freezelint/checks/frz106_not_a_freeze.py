@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from freezelint.facts import Facts
@@ -34,6 +35,10 @@ RULE = Rule(
 )
 
 
+FIXED = re.compile(r"(^|_)(teacher|ema|fixed)(_|$)", re.IGNORECASE)
+EVALUATES = re.compile(r"eval|valid|test|predict|infer|generate|sample", re.IGNORECASE)
+
+
 @RULE.on(TrainMode)
 def only_eval(event: TrainMode, story: Story) -> Iterator[Finding]:
     """`eval()` that says it is to freeze."""
@@ -41,12 +46,21 @@ def only_eval(event: TrainMode, story: Story) -> Iterator[Finding]:
     params = parameters_of(event.target)
     if event.flag is not False or event.via == "held" or not isinstance(node, cst.Call) or not params:
         return
-    meant = "frozen" in event.target.name.lower() or intent.means_to_freeze(event)
+    meant = named_fixed(event, story) or intent.means_to_freeze(event)
     if not meant or not trains_on(params, story) or told_before(event.target, story):
         return
     target = code(event, node.func.value) if isinstance(node.func, cst.Attribute) else event.target.name
     edits: tuple[tuple[Place, str], ...] = ((event.spot, f"{target}.requires_grad_(False).eval()"),)
     yield RULE.report(event.spot, edits=edits, subject=target, text=event.spot.text, target=target)
+
+
+def named_fixed(event: TrainMode, story: Story) -> bool:
+    """Whether the name of a network says that it stays as it is, and nothing ever puts it into train mode by itself."""
+    if "frozen" in event.target.name.lower():
+        return True
+    if not FIXED.search(event.target.name) or any(EVALUATES.search(call.name) for call in event.context.calls):
+        return False
+    return not any(one.target is event.target and one.flag is not False for one in story.of(TrainMode))
 
 
 def told_before(module: Instance, story: Story) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.flow import Loss
 from freezelint.gradient_map import Cause, GradientMap
-from freezelint.rule import Rule
+from freezelint.rule import Place, Rule, locate
 from freezelint.source.loss_terms import at_first_cut, effect_of, losses, lost_names
 from freezelint.source.undo_block import without_call
 
@@ -21,13 +21,29 @@ RULE = Rule(
     claim=ClaimKind.STARVED,
 )
 CAUSES = (Cause.DETACH, Cause.DATA, Cause.ITEM, Cause.NUMPY, Cause.COPY)
+STEPS = (Cause.NON_DIFFERENTIABLE, Cause.ZERO_GRADIENT)
 
 
 @RULE.on(GradientMap)
 def check(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
     for row, others in at_first_cut(row for row in losses(map_, subject) if row.cut.cause in CAUSES):
-        if row.cut.place is not None:
+        if row.cut.place is not None and not beside_a_step(row, losses(map_, subject)):
             yield _report(row, others, subject)
+
+
+def beside_a_step(row: Loss, rows: list[Loss]) -> bool:
+    """Whether the same line takes the same gradient by a step without a derivative: that is told as the mistake."""
+    place, lost = row.cut.place, {node.id for node in row.lost}
+    steps = (one for one in rows if one.cut.cause in STEPS and one.loss is row.loss and one.cut.place is not None)
+    return any(
+        lost == {node.id for node in one.lost} and place and one.cut.place and at(one.cut.place) == at(place)
+        for one in steps
+    )
+
+
+def at(place: Place) -> tuple[str, int]:
+    found = locate(place)
+    return found.path, found.line
 
 
 def _report(row: Loss, others: list[Loss], subject: Any) -> Finding:

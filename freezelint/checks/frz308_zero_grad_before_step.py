@@ -8,7 +8,7 @@ from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
 from freezelint.source import stepping
-from freezelint.source.story import Backward, Called, Event, Step, Story, ZeroGrad
+from freezelint.source.story import Backward, Called, Event, Spot, Step, Story, ZeroGrad
 from freezelint.source.syntax import move_behind
 from freezelint.source.values import Optimizer
 
@@ -33,7 +33,7 @@ def zeroed_in_between(step: Step, story: Story) -> Iterator[Finding]:
     zero = _zeroed_last(step, story)
     for backward in _lost(zero, step, story) if zero is not None else ():
         if zero is not None and stepping.same_pass(backward, step) and stepping.one_run(story, backward, zero, step):
-            yield _report(zero, step)
+            yield _report(zero, step, place=stepping.called_at(zero, step, story))
 
 
 @RULE.on(Step)
@@ -107,14 +107,17 @@ def stepped_first(step: Step, story: Story) -> Iterator[Finding]:
     )
 
 
-def _report(zero: ZeroGrad, step: Step, message: str = "", test: str = "") -> Finding:
+def _report(zero: ZeroGrad, step: Step, message: str = "", test: str = "", place: Spot | None = None) -> Finding:
+    place = place or zero.spot
+    frames = zero.context.calls if place is zero.spot else zero.context.calls[: len(step.context.calls)]
+    same_frame = frames == step.context.calls
     return RULE.report(
-        zero.spot,
-        edits=move_behind(zero.spot, step.spot),
+        place,
+        edits=move_behind(place, step.spot) if same_frame else (),
         related=((step.spot, "the step that was to use them"),),
         subject=stepping.subject(step),
         message=message,
-        zero=_code(zero),
+        zero=" ".join(place.text.split()),
         step=_code(step),
         test=test,
     )

@@ -10,7 +10,7 @@ from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Rule
 from freezelint.source import cst
 from freezelint.source.late import ordered
-from freezelint.source.story import Consumed, Event, Story
+from freezelint.source.story import Consumed, Event, Spot, Story
 from freezelint.source.values import ParamIter
 
 RULE = Rule(
@@ -45,7 +45,7 @@ def walked_twice(event: Consumed, story: Story) -> Iterator[Finding]:
     expression = isinstance(iterator.spot.node, cst.BaseExpression)
     nameless = expression and not iterator.name
     yield RULE.report(
-        iterator.spot if nameless else event.spot,
+        iterator.spot if nameless else handed_at(event, before),
         edits=((iterator.spot, f"list({made})"),) if expression else (),
         related=((before.spot, "used up here"), *(((event.spot, "empty here"),) if nameless else ())),
         subject=iterator.name or made,
@@ -54,6 +54,19 @@ def walked_twice(event: Consumed, story: Story) -> Iterator[Finding]:
         effect=EFFECT.get(event.purpose, "no parameters are left in it"),
         made=made if expression else "…",
     )
+
+
+def handed_at(event: Consumed, before: Consumed) -> Spot:
+    """Where a helper was handed what had been used up before that; the use itself where both are in one call."""
+    helper = event.context.calls[-1] if event.context.calls else None
+    passes = dict(before.context.loops)
+    again = any(passes.get(loop, number) != number for loop, number in event.context.loops)
+    if helper is None or not event.context.sites or not isinstance(helper.node, cst.FunctionDef):
+        return event.spot
+    params = helper.node.params
+    names = [param.name.value for param in (*params.posonly_params, *params.params, *params.kwonly_params)]
+    given = any(re.search(rf"(?<![\w.]){name}\b", event.spot.text) for name in names if name not in ("self", "cls"))
+    return event.context.sites[-1] if given and (again or before.context.sites != event.context.sites) else event.spot
 
 
 def _called(event: Event) -> str:

@@ -11,7 +11,7 @@ from freezelint.gradient_map import Kind
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source import cst
-from freezelint.source.story import Backward, Called, GradFlag, OptimizerBuilt, Step, Story
+from freezelint.source.story import Backward, Called, Consumed, GradFlag, OptimizerBuilt, Step, Story
 from freezelint.source.syntax import tests_over
 from freezelint.source.values import Dict, Param, ParamIter, Seq, Value
 
@@ -46,7 +46,7 @@ def empty_optimizer(event: OptimizerBuilt, story: Story) -> Iterator[Finding]:
         return
     if not one.groups or not all(_filtered_empty(group) for group in one.groups):
         return
-    if _takes_unknowns(story):
+    if _takes_unknowns(story) or any(one.before for one in story.of(Consumed) if one.seq < event.seq):
         return
     if any(e.flag is False for e in story.of(GradFlag) if e.seq < event.seq):
         name = event.spot.text.split("(")[0]

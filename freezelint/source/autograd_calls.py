@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import cst, elements, library, objects, training
+from freezelint.source import cst, elements, library, objects, stand_ins, training
 from freezelint.source.reader import Reader
 from freezelint.source.story import Checkpointed, GradRead, Mode, ModeChange
 from freezelint.source.syntax import loop_numbers, parents
@@ -102,6 +102,8 @@ def counts(reader: Reader, value: Value, inputs: list[Value], node: cst.CSTNode)
 def segments(function: Seq | Instance, count: Value) -> tuple[list[Value], list[Value]]:
     """What checkpoint_sequential checkpoints, and its last segment, which it just runs."""
     steps = list(function.items if isinstance(function, Seq) else (function.children or [function]))
+    if stand_ins.uncounted(function):  # one stands for all of them, the first and the last
+        return steps, steps
     wanted = count.value if isinstance(count, Const) and isinstance(count.value, int) else 2
     size = len(steps) // max(wanted, 1)
     first = size * (wanted - 1)

@@ -27,6 +27,7 @@ from freezelint.source.values import (
     Union,
     Value,
     direct_children,
+    options,
     parameters_of,
     submodules,
 )
@@ -126,7 +127,7 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
         return Grad(owner.param, True)
     if isinstance(owner, Seq):
         if sliced:
-            return _slice(owner, sliced)
+            return slice_of(owner, sliced)
         return _element(reader, owner.items, key, stand_ins.uncounted(owner))
     if isinstance(owner, External) and owner.name.endswith(".__dict__"):
         known = key.value if isinstance(key, Const) and isinstance(key.value, str) else "*"
@@ -152,7 +153,7 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
     return UNKNOWN
 
 
-def _slice(owner: Seq, bounds: bool | slice) -> Seq:
+def slice_of(owner: Seq, bounds: bool | slice) -> Seq:
     """`items[a:b]`: exact where the bounds and every item are known."""
     whole = any(param.many for param in params_in(owner.items) or ())
     if isinstance(bounds, slice) and not stand_ins.uncounted(owner) and not owner.some and not whole:
@@ -357,9 +358,14 @@ def dotted_names(module: Instance, prefix: str = "", seen: set[int] | None = Non
     return rows
 
 
-def parameter_iterator(reader: Reader, module: Instance, node: cst.CSTNode, *, named: bool) -> ParamIter:
-    """`parameters()` and `named_parameters()` of a module."""
+def parameter_iterator(
+    reader: Reader, module: Instance, node: cst.CSTNode, *, named: bool, own: bool = False
+) -> ParamIter:
+    """`parameters()` and `named_parameters()` of a module; `own`: without those of its submodules."""
     items: list[Value] = list(parameters_of(module))
+    if own and not module.opaque:
+        mine = {id(param) for value in module.params.values() for param in options(value)}
+        items = [param for param in items if id(param) in mine]
     if named:
         names = stand_ins.dotted_templates(module)
         items = [

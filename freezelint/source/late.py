@@ -43,7 +43,7 @@ def added_after(story: Story, params: Iterable[Param], built: OptimizerBuilt) ->
         if any(id(param) in wanted for param in _inside(value)):
             found.append(event)
     placed = [event for event in found if not isinstance(event, Built)]
-    return next(iter([*placed, *found]), None)
+    return min(placed or found, key=lambda event: len(event.context.calls), default=None)
 
 
 def came_late(story: Story, group: LeftOut) -> bool:

@@ -142,6 +142,8 @@ def runs_alone(map_: GradientMap, row: Loss, subject: Any) -> bool:
     """
     if not isinstance(subject, Story) or row.term is not None or row.cut.cause not in WITHOUT_GRAD:
         return False
+    if row.whole and _all_meant(map_, row, subject):
+        return True
     lost = {id(param) for param in param_nodes(subject, row.lost)}
     after = depending(map_, [node.id for node in row.lost])
     inside = [e.source for e in map_.edges if e.cut and e.cut.place == row.cut.place and e.target in after]
@@ -152,3 +154,10 @@ def runs_alone(map_: GradientMap, row: Loss, subject: Any) -> bool:
         event.context.mode.spot == row.cut.place and {id(p) for p in parameters_of(event.module)} == lost
         for event in subject.of(ModuleCall)
     )
+
+
+def _all_meant(map_: GradientMap, row: Loss, story: Story) -> bool:
+    """Whether all that lies behind a block is optimised and trains: then nothing frozen was meant by it."""
+    inside = [edge.source for edge in map_.edges if edge.cut and edge.cut.place == row.cut.place]
+    behind = [story.of_node[i] for i in map_.behind(inside) if i in story.of_node]
+    return all(story.optimised(param) and story.flag_at(param) is not False for param in behind)

@@ -37,11 +37,13 @@ Kwargs = dict[str, Value]
 
 
 def parameters(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    return elements.parameter_iterator(reader, owner, node, named=False)
+    own = kwargs.get("recurse", args[0] if args else None) == FALSE
+    return elements.parameter_iterator(reader, owner, node, named=False, own=own)
 
 
 def named_parameters(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    return elements.parameter_iterator(reader, owner, node, named=True)
+    own = kwargs.get("recurse", args[1] if len(args) > 1 else None) == FALSE
+    return elements.parameter_iterator(reader, owner, node, named=True, own=own)
 
 
 def parts(*, named: bool, children: bool) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from freezelint.source import cst
-from freezelint.source.story import AttributeSet, Backward, Called, Event, GradRead, Step, Story, ZeroGrad
+from freezelint.source.story import AttributeSet, Backward, Called, Event, GradRead, Spot, Step, Story, ZeroGrad
 from freezelint.source.syntax import resolved, tests_over, within_function
 from freezelint.source.values import Const, Object, Optimizer
 
@@ -53,6 +53,16 @@ def zeroes(event: Event, step: Step) -> bool:
         return all(id(param) in covered for param in step.params)
     known = isinstance(step.optimizer, Optimizer) or isinstance(event.target, Optimizer) or step.params or event.params
     return not known and subject(event) == subject(step) and event.context.calls == step.context.calls
+
+
+def called_at(zero: ZeroGrad, step: Step, story: Story) -> Spot:
+    """The place of a zeroing; the call of the helper it stands in, where that helper is used elsewhere too."""
+    sites, others = zero.context.sites, step.context.sites
+    shared = next((i for i, (one, other) in enumerate(zip(sites, others, strict=False)) if one != other), len(others))
+    if shared >= len(sites):
+        return zero.spot
+    again = (one for one in story.of(ZeroGrad) if one.spot == zero.spot and one.context.sites != sites)
+    return sites[shared] if any(again) else zero.spot
 
 
 def touches_gradients(event: Event) -> bool:

@@ -194,6 +194,19 @@ def chain(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value]
     return Seq(items, open=not items, kind="generator")
 
 
+def islice(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
+    """itertools.islice over modules."""
+    if len(args) < 2 or isinstance(args[0], ParamIter):
+        return UNKNOWN
+    source = args[0]
+    if not isinstance(source, Seq):
+        items, all_known = elements.iterate(reader, source, node)
+        source = Seq(items, open=not all_known, kind="generator")
+    bounds = [arg.value for arg in args[1:] if isinstance(arg, Const) and isinstance(arg.value, int | None)]
+    known = slice(*bounds) if len(bounds) == len(args) - 1 else True
+    return elements.slice_of(source, known)
+
+
 def partial(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     from freezelint.source.values import Partial
 
@@ -339,6 +352,7 @@ SPECIAL: dict[str, Any] = {
     "copy.copy": deepcopy,
     "itertools.chain": chain,
     "itertools.chain.from_iterable": chain,
+    "itertools.islice": islice,
     "functools.partial": partial,
     "torch.nn.utils.clip_grad_norm_": clip,
     "torch.nn.utils.clip_grad_value_": clip,
