@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from freezelint.findings import Claim, Evidence, Finding, Location, Related, Severity, Verdict
 from freezelint.gradient_map import Cut, GradientMap, Kind, Node
+from freezelint.worker.bill import Bill as Bill
 
 if TYPE_CHECKING:
     from freezelint.rule import Rule
 
 DGRAD_THRESHOLD = 0.3  # share of a full backward from which on crossing frozen layers is worth a word
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """Sums over one step. `*_ops` count the heavy operations only: products, convolutions, attention."""
-
-    forward_flops: int = 0
-    dgrad_flops: int = 0
-    wgrad_flops: int = 0
-    recompute_flops: int = 0
-    dgrad_ops: int = 0
-    wgrad_ops: int = 0
-    saved_bytes: int = 0
-
-    @property
-    def backward_flops(self) -> int:
-        return self.dgrad_flops + self.wgrad_flops
-
-    def __add__(self, other: Bill) -> Bill:
-        return Bill(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Bill)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ ALLOWED = {
     "tomli": ("config",),
 }
 IN_PROCESS = ("api", "integrations")  # the user's own process: torch is there already
+SHARED = ("freezelint.worker.bill",)  # plain data of the worker, which the host reads from its answers
 
 
 def name_of(path: Path) -> str:
@@ -81,7 +82,8 @@ def test_imports_point_one_way(path: Path) -> None:
             if (own, other) == ("rule", "checks"):  # the list of rules is read from their folder
                 continue
             assert rank <= RANK[own], f"{path.name}:{line}: {own} imports {other}"
-            assert other != "worker" or own in IN_PROCESS, f"{path.name}:{line}: the worker is started by path"
+            alone = other != "worker" or own in IN_PROCESS or module in SHARED
+            assert alone, f"{path.name}:{line}: the worker is started by path"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -103,6 +105,12 @@ def test_third_packages_stay_where_they_belong(path: Path) -> None:
 def test_worker_imports_nothing_of_ours() -> None:
     for path in (PACKAGE / "worker").glob("*.py"):
         assert not [line for module, line, _ in imports(path) if module.split(".")[0] == "freezelint"], path.name
+
+
+@pytest.mark.parametrize("module", SHARED)
+def test_what_the_host_shares_with_the_worker_is_plain_data(module: str) -> None:
+    path = PACKAGE.parent / Path(*module.split(".")).with_suffix(".py")
+    assert {name.split(".")[0] for name, _, _ in imports(path)} <= sys.stdlib_module_names
 
 
 def test_checks_stand_alone() -> None:

@@ -12,37 +12,12 @@ from dataclasses import dataclass, field
 from operator import getitem
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, fx
 
+from .bill import DGRAD, WGRAD, Bill
 from .flow import Flow, key, node_key
 from .gauge import is_weight
-from .graph_nodes import GraphNode
 from .recorder import Grad, Recorder
-
-DGRAD, WGRAD = "dgrad", "wgrad"
-
-
-@dataclass
-class Bill:
-    """Sums, for one module or the whole model."""
-
-    forward_flops: int = 0
-    dgrad_flops: int = 0
-    wgrad_flops: int = 0
-    recompute_flops: int = 0
-    dgrad_ops: int = 0
-    wgrad_ops: int = 0
-    saved_bytes: int = 0
-
-    def add(self, role: str, flops: int) -> None:
-        if role == DGRAD:
-            self.dgrad_flops, self.dgrad_ops = self.dgrad_flops + flops, self.dgrad_ops + 1
-        else:
-            self.wgrad_flops, self.wgrad_ops = self.wgrad_flops + flops, self.wgrad_ops + 1
-
-    @property
-    def backward_flops(self) -> int:
-        return self.dgrad_flops + self.wgrad_flops
 
 
 @dataclass(eq=False)
@@ -53,7 +28,7 @@ class Unit:
     role: str
     flops: int
     towards: list[Any]  # keys of the autograd nodes (or leaves) that get the gradient
-    node: GraphNode
+    node: fx.Node
 
 
 @dataclass(eq=False)
@@ -64,7 +39,7 @@ class Costs:
     units: list[Unit] = field(default_factory=list)
     by_path: dict[str, Bill] = field(default_factory=dict)
     passed: set[str] = field(default_factory=set)  # modules a gradient went through
-    taken: set[GraphNode] = field(default_factory=set)
+    taken: set[fx.Node] = field(default_factory=set)
     weights: set[int] = field(default_factory=set)  # identities of the leaves that are no data
 
     def __post_init__(self) -> None:
@@ -86,11 +61,7 @@ class Costs:
         return self.by_path.setdefault(path, Bill())
 
     def total(self) -> Bill:
-        total = Bill()
-        for bill in self.by_path.values():
-            for name, value in vars(bill).items():
-                setattr(total, name, getattr(total, name) + value)
-        return total
+        return sum(self.by_path.values(), Bill())
 
     def _account(self, recorder: Recorder, grad: Grad) -> None:
         own = [node for node in recorder.backward_nodes[grad.first : grad.last] if node not in self.taken]
@@ -152,7 +123,7 @@ def _needed(target: Any, gone: set[int], known: dict[Any, bool]) -> bool:
     return known[target]
 
 
-def _wanted(recorder: Recorder, grad: Grad, own: set[GraphNode]) -> list[tuple[Any, set[tuple[GraphNode, int | None]]]]:
+def _wanted(recorder: Recorder, grad: Grad, own: set[fx.Node]) -> list[tuple[Any, set[tuple[fx.Node, int | None]]]]:
     """For each gradient handed on: who gets it, and the (operation, index of its result) it was computed with."""
     found = []
     for (following, _), result in zip(grad.node.next_functions, grad.results):
@@ -162,14 +133,14 @@ def _wanted(recorder: Recorder, grad: Grad, own: set[GraphNode]) -> list[tuple[A
     return found
 
 
-def _slice(start: GraphNode, own: set[GraphNode]) -> set[tuple[GraphNode, int | None]]:
-    uses: set[tuple[GraphNode, int | None]] = set()
-    todo: list[tuple[GraphNode, int | None]] = [(start, None)]
+def _slice(start: fx.Node, own: set[fx.Node]) -> set[tuple[fx.Node, int | None]]:
+    uses: set[tuple[fx.Node, int | None]] = set()
+    todo: list[tuple[fx.Node, int | None]] = [(start, None)]
     seen = set()
     while todo:
         node, part = todo.pop()
         if node.target is getitem:
-            todo.append((node.args[0], node.args[1]))
+            todo.append((node.args[0], node.args[1]))  # type: ignore[arg-type]
             continue
         if node not in own or (node, part) in seen:
             continue
@@ -180,6 +151,6 @@ def _slice(start: GraphNode, own: set[GraphNode]) -> set[tuple[GraphNode, int | 
     return uses
 
 
-def _path_of(node: GraphNode) -> str:
+def _path_of(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     return next(reversed(stack), "")

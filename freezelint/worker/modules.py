@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from .bill import Bill
 from .capture import Recording
-from .cost import Bill, Costs
+from .cost import Costs
 from .frames import Line
 from .mapping import place
 from .setup_log import SetupLog

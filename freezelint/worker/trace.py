@@ -16,9 +16,10 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
+from .bill import Bill
 from .building import build_for_tracing
 from .capture import Freeze, Loss, Recording, record
-from .cost import Bill, Costs
+from .cost import Costs
 from .flow import Flow
 from .frames import Line, is_project_file
 from .graph_facts import facts

@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from .bill import Bill
 from .capture import Loss, Recording, record
-from .cost import Bill, Costs
+from .cost import Costs
 from .inputs import Inputs
 from .mapping import place, receiver
 
