@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from operator import getitem
 from typing import Any
 
-from torch import Tensor, fx
+from torch import Tensor
 
 from .bill import DGRAD, WGRAD, Bill
 from .flow import Flow, key, node_key
 from .gauge import is_weight
+from .graph_nodes import GraphNode
 from .recorder import Grad, Recorder
 
 
@@ -28,7 +29,7 @@ class Unit:
     role: str
     flops: int
     towards: list[Any]  # keys of the autograd nodes (or leaves) that get the gradient
-    node: fx.Node
+    node: GraphNode
 
 
 @dataclass(eq=False)
@@ -39,7 +40,7 @@ class Costs:
     units: list[Unit] = field(default_factory=list)
     by_path: dict[str, Bill] = field(default_factory=dict)
     passed: set[str] = field(default_factory=set)  # modules a gradient went through
-    taken: set[fx.Node] = field(default_factory=set)
+    taken: set[GraphNode] = field(default_factory=set)
     weights: set[int] = field(default_factory=set)  # identities of the leaves that are no data
 
     def __post_init__(self) -> None:
@@ -123,7 +124,7 @@ def _needed(target: Any, gone: set[int], known: dict[Any, bool]) -> bool:
     return known[target]
 
 
-def _wanted(recorder: Recorder, grad: Grad, own: set[fx.Node]) -> list[tuple[Any, set[tuple[fx.Node, int | None]]]]:
+def _wanted(recorder: Recorder, grad: Grad, own: set[GraphNode]) -> list[tuple[Any, set[tuple[GraphNode, int | None]]]]:
     """For each gradient handed on: who gets it, and the (operation, index of its result) it was computed with."""
     found = []
     for (following, _), result in zip(grad.node.next_functions, grad.results):
@@ -133,14 +134,14 @@ def _wanted(recorder: Recorder, grad: Grad, own: set[fx.Node]) -> list[tuple[Any
     return found
 
 
-def _slice(start: fx.Node, own: set[fx.Node]) -> set[tuple[fx.Node, int | None]]:
-    uses: set[tuple[fx.Node, int | None]] = set()
-    todo: list[tuple[fx.Node, int | None]] = [(start, None)]
+def _slice(start: GraphNode, own: set[GraphNode]) -> set[tuple[GraphNode, int | None]]:
+    uses: set[tuple[GraphNode, int | None]] = set()
+    todo: list[tuple[GraphNode, int | None]] = [(start, None)]
     seen = set()
     while todo:
         node, part = todo.pop()
         if node.target is getitem:
-            todo.append((node.args[0], node.args[1]))  # type: ignore[arg-type]
+            todo.append((node.args[0], node.args[1]))
             continue
         if node not in own or (node, part) in seen:
             continue
@@ -151,6 +152,6 @@ def _slice(start: fx.Node, own: set[fx.Node]) -> set[tuple[fx.Node, int | None]]
     return uses
 
 
-def _path_of(node: fx.Node) -> str:
+def _path_of(node: GraphNode) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     return next(reversed(stack), "")
