@@ -28,6 +28,7 @@ class Layers(nn.Module):
     def __init__(self, way: Any) -> None:
         super().__init__()
         self.first, self.second = nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
+        self.lstm = nn.LSTM(6, 6, batch_first=True)
         self.table = nn.Parameter(torch.rand(2, 6, 6))
         self.way = way
 
@@ -63,6 +64,10 @@ def run_again_by_reentry(self: Layers, x: Tensor) -> Tensor:
     return self.second(checkpoint(self.second, self.first(x), use_reentrant=True))
 
 
+def recurrent(self: Layers, x: Tensor) -> Tensor:
+    return self.lstm(self.first(x).expand(2, 4, 6))[0]
+
+
 class Convolutions(nn.Sequential):
     def __init__(self) -> None:
         super().__init__(nn.Conv2d(4, 8, 3, groups=4), nn.ReLU(), nn.Conv2d(8, 2, 1, bias=False))
@@ -81,6 +86,16 @@ class Convolutions(nn.Sequential):
         (Layers(run_again), "", {"mm dgrad": 1, "mm wgrad": 2, "mm recompute": 1}),
         (Layers(broken_off), "", {"mm dgrad": 1, "mm wgrad": 2}),
         (Layers(run_again_by_reentry), "", {"mm dgrad": 2, "mm wgrad": 3, "mm recompute": 1}),
+        (
+            Layers(recurrent),
+            "",
+            {"mkldnn_rnn_layer_backward dgrad": 1, "mkldnn_rnn_layer_backward wgrad": 1, "mm wgrad": 1},
+        ),
+        (
+            Layers(recurrent),
+            "lstm",
+            {"mkldnn_rnn_layer_backward dgrad": 1, "mkldnn_rnn_layer_backward wgrad": 1, "mm wgrad": 1},
+        ),
         (Convolutions(), "", {"convolution_backward dgrad": 1, "convolution_backward wgrad": 2}),
         (Convolutions(), "0", {"convolution_backward wgrad": 1}),
         (Convolutions(), "2", {"convolution_backward dgrad": 1, "convolution_backward wgrad": 1}),

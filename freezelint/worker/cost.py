@@ -80,13 +80,15 @@ class Costs:
         for node in heavy:
             for part, flops in node.meta["parts"].items() or [(None, node.meta["flops"])]:
                 towards = [target for target, uses in wanted if (node, part) in uses]
-                unit = Unit(path, self._role(towards), flops, towards, node)
+                unit = Unit(path, self._role(towards, part), flops, towards, node)
                 node.meta.setdefault("role", unit.role)
                 self.units.append(unit)
                 self.bill(path).add(unit.role, flops)
 
-    def _role(self, towards: list[Any]) -> str:
-        return DGRAD if not towards or any(self._is_data(target) for target in towards) else WGRAD
+    def _role(self, towards: list[Any], part: int | None) -> str:
+        if not towards:  # nobody wants it; an LSTM layer's kernel computes its weights' part all the same
+            return WGRAD if part == 1 else DGRAD
+        return DGRAD if any(self._is_data(target) for target in towards) else WGRAD
 
     def _is_data(self, target: Any) -> bool:
         if isinstance(target, int):  # a leaf, by identity

@@ -40,8 +40,9 @@ import zoo_oracle as oracle  # noqa: E402
 from zoo_models import Maker, smaller, timm_models, transformers_models  # noqa: E402
 
 from freezelint.gradient_map import GradientMap  # noqa: E402
+from freezelint.worker.bill import DGRAD, WGRAD, Bill  # noqa: E402
 from freezelint.worker.capture import record  # noqa: E402
-from freezelint.worker.cost import DGRAD, WGRAD, Bill, Costs  # noqa: E402
+from freezelint.worker.cost import Costs  # noqa: E402
 from freezelint.worker.flow import Flow  # noqa: E402
 from freezelint.worker.guess import example_inputs  # noqa: E402
 from freezelint.worker.inputs import Inputs  # noqa: E402
@@ -50,7 +51,7 @@ from freezelint.worker.targets import Built  # noqa: E402
 from freezelint.worker.trace import one_line  # noqa: E402
 
 COSTED = (0, 2)  # the freezes whose costs are compared: everything trainable, and a frozen middle
-MEMORY = 14 << 30  # bytes that one model may take
+MEMORY = 10 << 30  # bytes that one model may take
 
 
 @dataclass
