@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-Cache = _lru_cache_wrapper  # type: ignore[type-arg]
+Cache = _lru_cache_wrapper
 
 
 @contextmanager
