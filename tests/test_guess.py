@@ -233,3 +233,47 @@ def test_the_text_holds_a_token_for_each_part_of_an_image() -> None:
     inputs = found(Towers())
     assert int((inputs.kwargs["input_ids"] == 7).sum()) == 8
     assert tuple(inputs.kwargs["pixel_values"].shape) == (2, 3, 32, 32)
+
+
+class Large(nn.Module):
+    """Refuses small images, and says no number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 16, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] < 500:
+            raise ValueError("Image size is too small to be scaled")
+        return self.embed(x)
+
+
+def test_larger_images_are_tried_where_they_are_too_small() -> None:
+    (value,) = found(Large()).kwargs.values()
+    assert value.shape[-1] == value.shape[-2] >= 500
+
+
+class Series(nn.Module):
+    """A series is as long as the context and its lags; its sizes have names in the config."""
+
+    main_input_name = "past_values"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(context_length=24, lags_sequence=[1, 3], num_time_features=2, input_size=5)
+        self.layer = nn.Linear(7, 4)
+
+    def forward(self, past_values: Tensor, past_time_features: Tensor) -> Tensor:
+        """
+        Args:
+            past_values (`torch.FloatTensor` of shape `(batch_size, sequence_length)` or
+                `(batch_size, sequence_length, input_size)`): the series.
+            past_time_features (`torch.FloatTensor` of shape `(batch_size, sequence_length, num_features)`): dates.
+        """
+        assert past_values.shape[1] == 27
+        return self.layer(torch.cat([past_values, past_time_features], dim=-1))
+
+
+def test_a_series_is_as_long_as_context_and_lags() -> None:
+    shapes = {name: tuple(value.shape) for name, value in found(Series()).kwargs.items()}
+    assert shapes == {"past_values": (2, 27, 5), "past_time_features": (2, 27, 2)}

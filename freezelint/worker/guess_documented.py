@@ -21,7 +21,7 @@ from .inputs import random_tensor
 BATCH, TOKENS = 2, 16
 STATED = re.compile(
     r"^[ \t]*`{0,2}(?P<name>\w+)`{0,2}\s*\(?:?(?P<kind>[^()\n]{0,60}?)\b(?:of|with)?\s*shape:?\s*"
-    r"`*[\(\[](?P<shape>[^)\]\n]+)[\)\]](?P<rest>[^\n]*)",
+    r"`*[\(\[](?P<shape>[^)\]\n]+)[\)\]](?P<rest>(?:[^\n]|(?<=\bor)\n)*)",
     re.MULTILINE,
 )
 OPERATORS: dict[type, Callable[[int, int], int]] = {
@@ -54,7 +54,7 @@ def stated(model: nn.Module) -> dict[str, Stated]:
         return found
     for text in (model.forward.__doc__ or "", type(model).__doc__ or ""):
         for match in STATED.finditer(text.partition("Returns:")[0]):
-            said = [match["shape"], *re.findall(r"\bor `?\(([\w\s,.*+]+)\)", match["rest"])]
+            said = [match["shape"], *re.findall(r"\bor\s+`?\(([\w\s,.*+]+)\)", match["rest"])]
             shapes = [tuple(size.strip(" `'\"") for size in one.split(",") if size.strip()) for one in said]
             if match["name"] in names and match["name"] not in found and all(shapes):
                 found[match["name"]] = Stated(match["name"], match["kind"], shapes, "optional" in match["rest"])

@@ -125,8 +125,17 @@ class Tries:
         return real
 
     def fake(self, inputs: Inputs) -> Failure | None:
-        """None when a fake forward runs, else why not."""
+        """None when a fake forward runs, else why not. A copy that a failed try left unfit is made anew."""
+        used = self.copied is not None
+        failure = self._fake(inputs)
+        if failure is not None and used and "swap" in failure.text:  # weights that a forward casts: `layer.to(dtype)`
+            self.copied = None
+            failure = self._fake(inputs)
+        return failure
+
+    def _fake(self, inputs: Inputs) -> Failure | None:
         if self.copied is None and self.refused is None:
+            self.shadows.values = {}
             try:
                 self.copied = fake_model(self.model, self.mode, self.shadows)
                 self.known = dict(self.shadows.values)
