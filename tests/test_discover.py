@@ -92,6 +92,7 @@ def test_roots(folder: Path) -> None:
         "x.detach()",
         "loss.backward()",
         "for p in m.parameters(): p.data.requires_grad = False",
+        "import torch\nif center: self.center = Block(center)\nelse: self.center = nn.Identity()",
     ],
 )
 def test_gate_lets_through(text: str) -> None:

@@ -67,7 +67,8 @@ def on_temporary(event: Event, node: cst.BaseExpression, made: Tensor, story: St
     if base is None and (made.leaf or story.map.nodes[made.node].name not in ("data", "detach", "clone")):
         return
     target = code(event, base) if base is not None else source.label if isinstance(source, Param) else ""
-    fixable = base is not None and isinstance(source, Param) and not any(part in target for part in "()")
+    whole = "[" not in code(event, node)[len(target) :]
+    fixable = base is not None and isinstance(source, Param) and whole and not any(part in target for part in "()")
     edits: tuple[tuple[Place, str], ...] = ((Spot(event.spot.file, node), target),) if fixable else ()
     yield RULE.report(
         event.spot,

@@ -146,7 +146,7 @@ MOVES = ("cpu", "cuda", "contiguous", "to")
 
 
 def temporary(node: cst.BaseExpression) -> cst.BaseExpression | None:
-    """What lies under `.data`, `.detach()`, `.clone()` …; None where the expression makes no copy or alias."""
+    """What lies under `.data`, `.detach()`, `.clone()` … and a part of it; None where nothing is copied or aliased."""
     base: cst.BaseExpression = node
     copied = False
     while True:
@@ -155,6 +155,8 @@ def temporary(node: cst.BaseExpression) -> cst.BaseExpression | None:
             base, copied = base.value, True
         elif isinstance(base, cst.Call) and isinstance(base.func, cst.Attribute) and name in COPIES + MOVES:
             base, copied = base.func.value, copied or name in COPIES
+        elif isinstance(base, cst.Subscript) and not copied:
+            base = base.value
         else:
             return base if copied else None
 

@@ -38,6 +38,8 @@ _USED_PARAMETER = re.compile(
 _REBUILT_PARAMETER = re.compile(rb"Parameter\(\s*self\.")
 _ASSIGNED = re.compile(rb"self\.(\w+)\s*(?::[^=\n]+)?=[^=]")
 _WORD = re.compile(rb"\w+")
+_ATTRIBUTE = re.compile(rb"\.(\w+)")
+_BUILT = re.compile(rb"self\.(\w+)\s*(?::[^=\n]+)?=\s*(?:torch\.)?(?:nn\.)?[A-Z]\w*\(")
 _HELD_PLAIN = re.compile(
     rb"self\.\w+\s*(?::[^=\n]+)?=\s*(?:\[|\{|list\(|dict\(|tuple\(|\()\s*(?:torch\.)?(?:\"\w+\":\s*)?(?:nn\.|[A-Z]\w*\()"
 )
@@ -103,8 +105,11 @@ def suspicious_module(code: bytes) -> bool:
         return True
     if any(_kept(code, name) for name in set(_LOCAL.findall(code))):
         return True
-    counts = Counter(_WORD.findall(code))
-    return any(counts[name] == 1 for name in _ASSIGNED.findall(code))
+    counts, assigned = Counter(_WORD.findall(code)), Counter(_ASSIGNED.findall(code))
+    if any(counts[name] == 1 for name in assigned):
+        return True
+    named = Counter(_ATTRIBUTE.findall(code))
+    return any(named[name] == assigned[name] for name in _BUILT.findall(code))
 
 
 def _kept(code: bytes, name: bytes) -> bool:

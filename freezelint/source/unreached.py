@@ -141,11 +141,23 @@ def unused(story: Story) -> Iterator[Unreached]:
     info = story.file.classes.get(story.entry)
     if info is None or info.method("forward") is None or not info.is_module:
         return
-    last = {event.name: event for event in story.of(AttributeSet) if _own(event, info)}
-    for name, event in last.items():
+    for event in _kept([event for event in story.of(AttributeSet) if _own(event, info)]):
         params = _trainable(story, event.value)
-        if params and all(param.node is None for param in params) and never_read(info, name) and not known_unused(info):
-            yield Unreached(name, event.spot, event.target if isinstance(event.target, Instance) else None)
+        unread = params and all(param.node is None for param in params) and never_read(info, event.name)
+        if unread and not known_unused(info):
+            yield Unreached(event.name, event.spot, event.target if isinstance(event.target, Instance) else None)
+
+
+def _kept(events: list[AttributeSet]) -> list[AttributeSet]:
+    """The assignments that last: nothing is assigned to the same name after them but in another branch."""
+    later: dict[str, list[AttributeSet]] = {}
+    kept: list[AttributeSet] = []
+    for event in reversed(events):
+        others = later.setdefault(event.name, [])
+        if all(event.context.excludes(other.context) for other in others):
+            kept.append(event)
+        others.append(event)
+    return kept[::-1]
 
 
 def _own(event: AttributeSet, info: ClassInfo) -> bool:
