@@ -299,6 +299,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    example_inputs(Built(nn.Linear(8, 8)))  # imports what fake tensors need, once and not by each model that is forked
     lines = options.rows.read_text().splitlines() if options.rows and options.rows.exists() else []
     known = {row.name: row for row in (Row(**json.loads(line)) for line in lines)}
     counts = {"awkward": 10**6 * options.awkward, "timm": options.timm, "transformers": options.transformers}

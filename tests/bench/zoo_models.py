@@ -145,6 +145,7 @@ def scaled_image(tensor: Tensor, part: int) -> Tensor:
 def transformers_models(light: bool = False) -> Iterator[tuple[str, Maker]]:
     """Every fourth architecture, then the next of each four, and so on; where `light`, with smaller images."""
     import transformers
+    import transformers.modeling_utils  # once, and not by each model that is forked
 
     names = sorted(transformers.models.auto.modeling_auto.MODEL_MAPPING_NAMES)
     for start in range(4):
