@@ -220,7 +220,19 @@ def inverted(event: GradFlag, _story: Story) -> Iterator[Finding]:
         arg for i, arg in enumerate(node.args) if (arg.keyword.value if arg.keyword else str(i)) in ("freeze", "1")
     ]
     if given and polarity.says(given[0].value) is True:
-        yield turned(event, "freeze=", code(event, given[0].value), "training", "a freeze")
+        yield turned(event.spot, "freeze=", code(event, given[0].value), "training", "a freeze")
+
+
+@RULE.on(GradFlag)
+def inverted_argument(event: GradFlag, _story: Story) -> Iterator[Finding]:
+    """A function or class that freezes where its argument `freeze` is true, given a flag that asks for training."""
+    site = event.context.sites[-1] if event.context.sites and event.flag is False else None
+    for arg in site.node.args if site is not None and isinstance(site.node, cst.Call) else ():
+        name = arg.keyword.value if arg.keyword else ""
+        tested = any(body is not None and code(event, test) == name for test, body in intent.conditions(event.spot))
+        if site is not None and name in ("freeze", "frozen") and polarity.trainable(arg.value) and tested:
+            flag = site.file.code(arg.value)
+            yield turned(site, f"{name}=", flag, "training", "a freeze")
 
 
 @RULE.on(AttributeSet)
@@ -230,12 +242,12 @@ def inverted_flag(event: AttributeSet, _story: Story) -> Iterator[Finding]:
         return
     known = held(event.target) and all(isinstance(target, Param) for target in held(event.target))
     if known and polarity.says(event.value_node) is False:
-        yield turned(event, "requires_grad = ", code(event, event.value_node), "a freeze", "training")
+        yield turned(event.spot, "requires_grad = ", code(event, event.value_node), "a freeze", "training")
 
 
-def turned(event: Event, head: str, flag: str, one: str, other: str) -> Finding:
+def turned(place: Spot, head: str, flag: str, one: str, other: str) -> Finding:
     return RULE.report(
-        event.spot, subject=flag, message=INVERTED, fix=TURN, text=head + flag, flag=flag, one=one, other=other
+        place, subject=flag, message=INVERTED, fix=TURN, text=head + flag, flag=flag, one=one, other=other
     )
 
 

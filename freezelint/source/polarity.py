@@ -27,15 +27,25 @@ def says(node: cst.BaseExpression) -> bool | None:
         return _chosen(node)
     if isinstance(node, cst.Comparison) and len(node.comparisons) == 1:
         return _compared(node.left, node.comparisons[0])
-    name = node.value if isinstance(node, cst.Name) else node.attr.value if isinstance(node, cst.Attribute) else ""
-    if isinstance(node, cst.Subscript) and len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
-        key = node.slice[0].slice.value
-        name = key.value if isinstance(key, cst.SimpleString) and isinstance(key.value, str) else ""
+    name = _name(node)
     words = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()))
     trains, freezes = words & TRAIN, words & FREEZE
     if words & MUDDLED or bool(trains) == bool(freezes):
         return None
     return bool(trains)
+
+
+def _name(node: cst.BaseExpression) -> str:
+    """The name of a flag: a plain one, an attribute, or the key of a setting."""
+    if isinstance(node, cst.Subscript) and len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
+        key = node.slice[0].slice.value
+        return key.value if isinstance(key, cst.SimpleString) and isinstance(key.value, str) else ""
+    return node.value if isinstance(node, cst.Name) else node.attr.value if isinstance(node, cst.Attribute) else ""
+
+
+def trainable(node: cst.BaseExpression) -> bool:
+    """Whether a plain name says beyond doubt that something is to train: `self.trainable`, `cfg["unfreeze"]`."""
+    return says(node) is True and re.search(r"trainable|unfr[eo]|updatable|learnable", _name(node)) is not None
 
 
 def _chosen(node: cst.IfExp) -> bool | None:
