@@ -32,7 +32,7 @@ STEP_FIRST = "`{step}` comes before `backward()`: it never sees the gradient of 
 def zeroed_in_between(step: Step, story: Story) -> Iterator[Finding]:
     zero = _zeroed_last(step, story)
     for backward in _lost(zero, step, story) if zero is not None else ():
-        if zero is not None and stepping.same_pass(backward, step) and stepping.one_run(story, backward, zero, step):
+        if zero is not None and stepping.within_pass(step, backward) and stepping.one_run(story, backward, zero, step):
             yield _report(zero, step, place=stepping.called_at(zero, step, story))
 
 

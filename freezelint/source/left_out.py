@@ -296,7 +296,9 @@ def outermost(call: ModuleCall, parts: Sequence[Instance], block: Spot | None = 
 
 
 def _handed_in(spot: Spot, info: FunctionInfo) -> bool:
-    """Whether a function calls what it was given by name: `def q(net, x): return net(x)`."""
+    """Whether a short function calls what it was given by name: `def q(net, x): return net(x)`."""
+    if isinstance(info.node, cst.FunctionDef) and len(info.node.body.body) > 3:
+        return False
     called = spot.node.func if isinstance(spot.node, cst.Call) else None
     params = info.node.params
     names = {param.name.value for param in (*params.posonly_params, *params.params, *params.kwonly_params)}

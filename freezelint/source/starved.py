@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from freezelint.gradient_map import Cause, Node
 from freezelint.source import cst
-from freezelint.source.story import Backward, GradRead, Loaded, OptimizerBuilt, Spot, Step, Story
+from freezelint.source.story import AttributeSet, Backward, GradRead, Loaded, OptimizerBuilt, Spot, Step, Story, Written
 from freezelint.source.syntax import parents
 from freezelint.source.values import Instance, Param, options, parameters_of, submodules
 
@@ -69,21 +69,34 @@ def may_grow(story: Story, event: Backward) -> frozenset[int]:
 
 def moved_by_hand(story: Story) -> set[int]:
     """Parameters whose values are written by other means than a step: averages, copies, a state loaded in the loop."""
-    moved: set[int] = set()
+    built = min((event.seq for event in story.of(OptimizerBuilt)), default=0)
+    moved = {id(one.target) for one in story.of(AttributeSet) if one.name == "data" and one.seq > built}
+    moved |= {id(one.param) for one in story.of(Written) if one.seq > built}
     for edge in story.map.edges:
         param = story.of_node.get(edge.source)
         if param is None:
             continue
-        name = story.map.nodes[edge.target].name
-        if (edge.cut and edge.cut.cause is Cause.DATA) or (name.endswith("_") and not name.endswith("__")):
+        name, place = story.map.nodes[edge.target].name, story.map.nodes[edge.target].place
+        data = edge.cut is not None and edge.cut.cause is Cause.DATA
+        if (data and not (isinstance(place, Spot) and only_read(place))) or (name.endswith("_") and not name.endswith("__")):
             moved.add(id(param))
-    built = min((event.seq for event in story.of(OptimizerBuilt)), default=0)
     for event in story.of(Loaded):
         if event.seq > built and event.context.loops:
             for module in options(event.target):
                 if isinstance(module, Instance):
                     moved |= {id(param) for param in parameters_of(module)}
     return moved
+
+
+def only_read(data: Spot) -> bool:
+    """Whether `p.data` is a factor or summand of something new, or is given to a method that writes something else."""
+    above = parents(data.file)
+    over = above.get(id(data.node))
+    if isinstance(over, cst.BinaryOperation):
+        return True
+    call = above.get(id(over)) if isinstance(over, cst.Arg) and over.keyword is None else None
+    writes = isinstance(call, cst.Call) and isinstance(call.func, cst.Attribute) and call.func.attr.value.endswith("_")
+    return writes and not data.file.code(call.func).startswith("torch.")
 
 
 def param_nodes(story: Story, nodes: Iterable[Node]) -> list[Param]:
