@@ -78,7 +78,8 @@ def moved_by_hand(story: Story) -> set[int]:
             continue
         name, place = story.map.nodes[edge.target].name, story.map.nodes[edge.target].place
         data = edge.cut is not None and edge.cut.cause is Cause.DATA
-        if (data and not (isinstance(place, Spot) and only_read(place))) or (name.endswith("_") and not name.endswith("__")):
+        aliased = data and not (isinstance(place, Spot) and only_read(place))
+        if aliased or (name.endswith("_") and not name.endswith("__")):
             moved.add(id(param))
     for event in story.of(Loaded):
         if event.seq > built and event.context.loops:
@@ -95,8 +96,9 @@ def only_read(data: Spot) -> bool:
     if isinstance(over, cst.BinaryOperation):
         return True
     call = above.get(id(over)) if isinstance(over, cst.Arg) and over.keyword is None else None
-    writes = isinstance(call, cst.Call) and isinstance(call.func, cst.Attribute) and call.func.attr.value.endswith("_")
-    return writes and not data.file.code(call.func).startswith("torch.")
+    if not isinstance(call, cst.Call) or not isinstance(call.func, cst.Attribute):
+        return False
+    return call.func.attr.value.endswith("_") and not data.file.code(call.func).startswith("torch.")
 
 
 def param_nodes(story: Story, nodes: Iterable[Node]) -> list[Param]:
