@@ -189,7 +189,8 @@ def _run(reader: Reader, frame: Frame, modes: list[Mode], site: Spot) -> Value:
         if isinstance(info.node, cst.Lambda):
             frame.returns.append(expressions.evaluate(reader, info.node.body))
         else:
-            status = statements.block(reader, info.node.body)
+            with reader.scope():
+                status = statements.block(reader, info.node.body)
             if status is None:
                 frame.returns.append(NONE)
     finally:

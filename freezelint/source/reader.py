@@ -6,7 +6,8 @@ something known are unrolled, others read twice; calls of project functions are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from freezelint.source.values import UNKNOWN, Data, Instance, Param, Params, Ten
 E = TypeVar("E", bound=Event)
 Thunk = Callable[[], "str | None"]
 MAX_DEPTH = 14
+LEAVES = ("return", "continue", "break")
 _MISSING = object()
 
 
@@ -160,12 +162,15 @@ class Reader:
     def fork(self, branch: int, arms: Sequence[tuple[int, Thunk]]) -> str | None:
         """Read every arm from the same state and join their writes; the status is that of all arms, or None."""
         outcomes = []
+        depth, left = len(self.arms), False
         for arm, thunk in arms:
             self.arms.append((branch, arm))
             mark = len(self.journal)
             status = thunk()
+            left = left or len(self.arms) > depth + 1
             outcomes.append((status, self._rewind(mark)))
-            self.arms.pop()
+            del self.arms[depth:]
+        self._go_on(branch, [(arm, status) for (arm, _), (status, _) in zip(arms, outcomes, strict=True)], left=left)
         going_on = [writes for status, writes in outcomes if status is None]
         status = None if going_on else outcomes[0][0]
         joined = going_on or [writes for status_, writes in outcomes if status_ == "return"]
@@ -173,6 +178,23 @@ class Reader:
         if any(joined) or any(returned):
             self._join(joined, returned)
         return status
+
+    def _go_on(self, branch: int, arms: list[tuple[int, str | None]], *, left: bool) -> None:
+        """What follows a branch that some arms leave, by `return` or `continue`, happens in the others only."""
+        on = [arm for arm, status in arms if status is None]
+        if on and (left or any(status in LEAVES for _, status in arms)):
+            guard = (branch, on[0]) if len(on) == 1 else (self.fresh(), 0)
+            self.arms.append(guard)
+            self.story.guards.add(guard)
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """A function, or a pass of a loop: what was left early in it is left with it."""
+        depth = len(self.arms)
+        try:
+            yield
+        finally:
+            del self.arms[depth:]
 
     def _join(self, joined: list[dict[Any, Any]], returned: list[dict[Any, Any]]) -> None:
         env = id(self.frame.env)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from freezelint.source import arithmetic, calls, cst, elements, objects, ranges
@@ -19,6 +20,7 @@ from freezelint.source.values import (
     Instance,
     Manager,
     Param,
+    ParamIter,
     Partial,
     Seq,
     Tensor,
@@ -155,6 +157,13 @@ def if_statement(reader: Reader, node: cst.If) -> str | None:
 
 def for_loop(reader: Reader, node: cst.For) -> str | None:
     iterable = evaluate(reader, node.iter)
+    walks = [option for option in iterable.options if type(option) is ParamIter] if type(iterable) is Union else []
+    if len(walks) < 2:
+        return _loop(reader, node, iterable)
+    return reader.fork(reader.fresh(), [(i, partial(_loop, reader, node, walk)) for i, walk in enumerate(walks)])
+
+
+def _loop(reader: Reader, node: cst.For, iterable: Value) -> str | None:
     if isinstance(iterable, Seq) and iterable.kind == "generator" and only_initialises(reader, node.body):
         return None
     numbers = ranges.picked(iterable, reader.frame.file, node.target, node.body) if len(reader.loops) < 2 else None
@@ -165,7 +174,9 @@ def for_loop(reader: Reader, node: cst.For) -> str | None:
         reader.loops.append((identity, number))
         reader.open_loops += not exact
         bind(reader, node.target, item)
-        status = _maybe(reader, node.body, iterable) if getattr(iterable, "some", False) else block(reader, node.body)
+        with reader.scope():
+            some = getattr(iterable, "some", False)
+            status = _maybe(reader, node.body, iterable) if some else block(reader, node.body)
         reader.open_loops -= not exact
         reader.loops.pop()
         if status in ("return", "raise") and (exact or number):
@@ -191,7 +202,8 @@ def while_loop(reader: Reader, node: cst.While) -> str | None:
     for number in range(2 if len(reader.loops) < 3 else 1):
         reader.loops.append((identity, number))
         reader.open_loops += 1
-        status = block(reader, node.body)
+        with reader.scope():
+            status = block(reader, node.body)
         reader.open_loops -= 1
         reader.loops.pop()
         if status == "return" and number:
@@ -254,21 +266,19 @@ def try_block(reader: Reader, node: cst.Try) -> str | None:
         status = block(reader, node.body)
         return block(reader, node.orelse.body) if node.orelse and status is None else status
 
-    handlers = [(i + 1, _handler(reader, handler)) for i, handler in enumerate(node.handlers)]
-    status = reader.fork(reader.fresh(), [(0, body), *handlers]) if handlers else body()
+    handlers = [(i + 1, partial(_handler, reader, handler)) for i, handler in enumerate(node.handlers)]
+    with reader.scope():
+        status = reader.fork(reader.fresh(), [(0, body), *handlers]) if handlers else body()
     if node.finalbody:
         final = block(reader, node.finalbody.body)
         status = final or status
     return status
 
 
-def _handler(reader: Reader, handler: cst.ExceptHandler):  # type: ignore[no-untyped-def]
-    def read() -> str | None:
-        if handler.name and isinstance(handler.name.name, cst.Name):
-            reader.put(reader.frame.env, handler.name.name.value, UNKNOWN)
-        return block(reader, handler.body)
-
-    return read
+def _handler(reader: Reader, handler: cst.ExceptHandler) -> str | None:
+    if handler.name and isinstance(handler.name.name, cst.Name):
+        reader.put(reader.frame.env, handler.name.name.value, UNKNOWN)
+    return block(reader, handler.body)
 
 
 def match_statement(reader: Reader, node: cst.Match) -> str | None:

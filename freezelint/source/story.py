@@ -303,6 +303,7 @@ class Story:
         self._kinds: dict[type, tuple[int, list[Any]]] = {}
         self.returned: list[Value] = []  # what the entry point hands back to whoever calls it
         self.branches: dict[int, Spot] = {}  # the test of each branch of an `if`
+        self.guards: set[tuple[int, int]] = set()  # arms that go on where another leaves early
         self.partial: set[int] = set()  # branches taken for some of several modules that one stands for
         self.groups: list[Dict] = []  # dicts with "params" in them: groups for an optimizer
 
@@ -321,16 +322,22 @@ class Story:
         """requires_grad of a parameter when an event happens (the end of the story for None); None: cannot tell."""
         state: bool | None = param.born
         context = when.context if when else None
+        passed = set() if when else self._passed()
         for seq, flag, made_in, _ in param.flags:
             if when and seq > when.seq:
                 break
             if context is not None and context.excludes(made_in):
                 continue
-            if context.implies(made_in) if context else not made_in.arms:
+            if context.implies(made_in) if context else passed.issuperset(made_in.arms):
                 state = flag
             elif flag != state:
                 state = None
         return state
+
+    def _passed(self) -> set[tuple[int, int]]:
+        """The early exits that the last pass of training has gone by."""
+        last: list[Event] = [*self.of(Backward)[-1:], *self.of(Step)[-1:]] if self.guards else []
+        return self.guards.intersection(max(last, key=lambda event: event.seq).context.arms) if last else set()
 
     def optimised(self, param: Param) -> bool:
         return any(param is known for optimizer in self.optimizers for known in optimizer.params)
