@@ -11,9 +11,9 @@ from freezelint.rule import Rule
 from freezelint.source import cst
 from freezelint.source.edits import ancestors, without_argument
 from freezelint.source.histories import freezes
-from freezelint.source.idle_steps import decay, moves
+from freezelint.source.idle_steps import decay, masks_by_hook, moves
 from freezelint.source.left_out import listed, names_of, root_of
-from freezelint.source.story import AttributeSet, Backward, Called, Event, Spot, Step, Story, ZeroGrad
+from freezelint.source.story import AttributeSet, Backward, Called, Event, GradRead, Spot, Step, Story, ZeroGrad
 from freezelint.source.values import NONE, Const, Grad, Optimizer, Param, Value
 
 RULE = Rule(
@@ -129,6 +129,17 @@ def replaced_gradient(event: AttributeSet, story: Story) -> Iterator[Finding]:
         yield from masked(event, event.target, story)
 
 
+@RULE.on(GradRead)
+def masked_by_hook(event: GradRead, story: Story) -> Iterator[Finding]:
+    param = event.target
+    if isinstance(param, Param) and masks_by_hook(event, MASK) and not repaired(event):
+        stepping = {id(step.optimizer) for step in story.of(Step)}
+        holding = (one for one in story.optimizers if id(one) in stepping and any(param is own for own in one.params))
+        optimizer = next(holding, None)
+        if optimizer is not None and decay(optimizer):
+            yield masked_at(event, event.spot.text.partition(".register_hook")[0], optimizer, decay(optimizer))
+
+
 def zeroes(event: Called) -> bool:
     """Whether a call writes zeros into a gradient; multiplying is scaling unless it is by a mask."""
     if event.name == "zero_":
@@ -146,16 +157,25 @@ def masked(event: Called | AttributeSet, param: Param, story: Story) -> Iterator
     cause = decay(optimizer) or (moves(optimizer) if varies(event) else "")
     if cause:
         written, grad, _ = event.spot.text.partition(".grad")
-        target, name = f"`{written if grad else param.label or param.name}`", optimizer.external.split(".")[-1]
-        title = "keep what is frozen in a tensor of its own, or write it back after the step"
-        yield RULE.report(
-            event.spot, message=MASKED, fix=title, subject=target.strip("`"), target=target, optimizer=name, cause=cause
-        )
+        yield masked_at(event, written if grad else param.label or param.name, optimizer, cause)
+
+
+def masked_at(event: Event, target: str, optimizer: Optimizer, cause: str) -> Finding:
+    title, name = "keep what is frozen in a tensor of its own, or write it back after the step", optimizer.external
+    return RULE.report(
+        event.spot,
+        message=MASKED,
+        fix=title,
+        subject=target,
+        target=f"`{target}`",
+        optimizer=name.split(".")[-1],
+        cause=cause,
+    )
 
 
 def repaired(event: Event) -> bool:
     """Whether this only takes out what is not finite, or the values are written back."""
-    written = re.escape(event.spot.text.partition(".grad")[0])
+    written = re.escape(re.split(r"\.grad|\.register_hook", event.spot.text)[0])
     back = rf"{written}(\.data)?(\s*\[[^\n]*\])?(\.data)?(\s*=[^=]|\.copy_\()"
     loops = [node for node in ancestors(event.spot) if isinstance(node, (cst.For, cst.While))]
     first = Spot(event.spot.file, loops[0]).locate().line if loops else 1
