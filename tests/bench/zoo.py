@@ -14,6 +14,7 @@ that it holds are not run again, and the tables are about all rows in it.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -133,6 +134,8 @@ def examine(name: str, make: Maker, costs: bool, inputs: Inputs | None = None) -
             one_freeze(row, model, inputs, keep, costs and number in COSTED)
     except Exception as error:
         row.captured, row.reason = "", one_line(error)[:200]
+        if isinstance(error, MemoryError) or "can't allocate memory" in row.reason:
+            row.left_out = f"more than {MEMORY >> 30} GiB"
         traceback.print_exc(limit=-4)
     row.peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return row
@@ -155,6 +158,7 @@ def one_freeze(row: Row, model: nn.Module, inputs: Inputs, keep: oracle.Freeze, 
     row.operations = len(recording.recorder.ops)
     reach, mine = recording.reached(), (costs.total(), oracle.predicted(costs))
     del recording, flow, costs
+    gc.collect()  # a real recording holds every result
     oracle.freeze(model, keep)
     started = time.process_time()
     oracle.step(model, inputs)

@@ -33,7 +33,7 @@ SHALLOW = {  # other config entries that are lowered: widths of the inner layers
     "decoder_ffn_dim": 512, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
     "moe_intermediate_size": 256, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
     "encoder_hash_byte_group_vocab": 1024, "num_self_attends_per_block": 2, "num_blocks": 2,
-    "moe_num_experts": 4, "moe_k": 2,
+    "moe_num_experts": 4, "moe_k": 2, "num_queries": 50,
     "num_expert_group": 1, "n_groups": 4, "num_experts_per_token": 2,
     "image_token_id": 3, "image_token_index": 3, "video_token_id": 4, "video_token_index": 4, "audio_token_id": 5,
 }  # fmt: skip
