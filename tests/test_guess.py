@@ -277,3 +277,24 @@ class Series(nn.Module):
 def test_a_series_is_as_long_as_context_and_lags() -> None:
     shapes = {name: tuple(value.shape) for name, value in found(Series()).kwargs.items()}
     assert shapes == {"past_values": (2, 27, 5), "past_time_features": (2, 27, 2)}
+
+
+class Mixed(nn.Module):
+    """Takes an image beside steps, a switch and boxes: each argument by its own name or annotation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.steps = nn.Conv2d(3, 8, 4), nn.Embedding(4, 8)
+
+    def forward(self, x: Tensor, timesteps: Tensor, double: bool, targets: list[dict[str, Tensor]]) -> Tensor:
+        boxes = torch.stack([target["boxes"][0] for target in targets])
+        features = self.embed(x).mean((2, 3)) + self.steps(timesteps)
+        return features * (2 if double else 1) + boxes.sum()
+
+
+def test_each_argument_is_what_its_name_or_annotation_says() -> None:
+    given = found(Mixed()).kwargs
+    assert given["x"].dim() == 4
+    assert tuple(given["timesteps"].shape) == (2,)
+    assert given["double"] is True
+    assert [set(target) for target in given["targets"]] == [{"boxes", "labels"}] * 2

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -143,7 +143,8 @@ def candidates(model: nn.Module) -> Iterator[Inputs]:
     if by_name is not None:
         yield by_name
     if names:
-        yield from (Inputs((), given, "inferred") for given in together(model, names))
+        starts = chain(_stated_input(model), _first_tensors(model))
+        yield from (Inputs((), given, "inferred") for given in together(model, names, starts if len(names) > 1 else ()))
     for needed in (True, False):
         yield from (Inputs((), given, "inferred") for given in documented.everything(model, needed=needed))
     for tensor in (*_stated_input(model), *_first_tensors(model)):

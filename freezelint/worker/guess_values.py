@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from math import isqrt
 from typing import Any
 
@@ -14,6 +16,7 @@ from . import guess_transformers as library
 from .inputs import random_tensor
 
 Given = dict[str, Any]
+NUMBERS: dict[str, Any] = {"int": 1, "float": 1.0, "bool": True}
 IMAGES = ("pixel_values", "images", "image", "pixels", "x")
 
 
@@ -34,19 +37,31 @@ def values_of(model: nn.Module, name: str, given: Given) -> Iterator[Any]:
         if maker is not None and name not in library.MAKERS:
             yield from maker(model)
     elif stated is None:
+        yield from annotated(model, name)
         yield from plain(model, name)
 
 
-def together(model: nn.Module, names: list[str]) -> Iterator[Given]:
+def together(model: nn.Module, names: list[str], starts: Iterable[Tensor] = ()) -> Iterator[Given]:
     """All of these at once, each beside those before it, with every shape that the first might have."""
-    for first in values_of(model, names[0], {}):
+    for first in chain(values_of(model, names[0], {}), starts):
         given: Given = {names[0]: first}
         for name in names[1:]:
-            value = next(values_of(model, name, given), None)
-            if value is not None:
-                given[name] = value
-        if len(given) == len(names):
-            yield given
+            likely = first.clone() if isinstance(first, Tensor) else None
+            given[name] = next(values_of(model, name, given), likely)
+        yield given
+
+
+def annotated(model: nn.Module, name: str) -> Iterator[Any]:
+    """Numbers and switches, and what detectors are trained towards: a list of dicts of boxes and labels."""
+    parameter = inspect.signature(model.forward).parameters.get(name)
+    said = parameter.annotation if parameter is not None else None
+    text = str(said.__name__ if isinstance(said, type) else said).lower().replace(" ", "")
+    plain_type = text.removeprefix("optional[").removesuffix("]").removesuffix("|none")
+    if plain_type in NUMBERS:
+        yield NUMBERS[plain_type]
+    elif "list[" in text and "dict[" in text:
+        boxes, labels = torch.tensor([[4.0, 4.0, 24.0, 24.0]]), torch.ones(1, dtype=torch.int64)
+        yield [{"boxes": boxes.clone(), "labels": labels.clone()} for _ in range(documented.BATCH)]
 
 
 def beside(model: nn.Module, name: str, given: Given) -> Iterator[Tensor]:
@@ -127,5 +142,7 @@ def plain(model: nn.Module, name: str) -> Iterator[Tensor]:
         yield torch.ones(documented.BATCH, documented.TOKENS, dtype=torch.int64)
     elif lower in ("t", "timestep", "timesteps", "time", "label", "labels", "target", "targets", "y", "class_labels"):
         yield random_tensor([documented.BATCH], torch.int64, 2)
+    elif lower == "edge_index":
+        yield random_tensor([2, documented.TOKENS], torch.int64, documented.BATCH)
     elif lower in ("lengths", "input_lengths", "seq_len", "seq_lens"):
         yield torch.full((documented.BATCH,), documented.TOKENS)
