@@ -8,7 +8,7 @@ import logging
 import random
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,7 @@ class Recording:
     other_outputs: list[tuple[str, Tensor]] = field(default_factory=list)  # could be losses, and backward left them out
     saved: dict[str, int] = field(default_factory=dict)  # bytes kept for backward, by module path
     hidden: list[tuple[Hidden, list[Tensor]]] = field(default_factory=list)  # with the tensors of the recorded copy
+    hookless: bool = False  # what is saved for backward was not counted: the model allows no hooks on it
     supposed: bool = False  # with another freeze than the model's own, under which its backward may raise
     graded: frozenset[int] = frozenset()  # ids of the tensors of the model that backward handed a gradient
     notes: list[str] = field(default_factory=list)
@@ -72,6 +73,7 @@ def record(
     real: bool = False,
     freeze: Freeze | None = None,
     ignored: Line | None = None,
+    hookless: bool = False,
 ) -> Recording:
     """Record one step. A fake recording works on a copy; a real one on the model itself, which is left as it was.
 
@@ -94,7 +96,7 @@ def record(
     with kept, same_chance():
         set_requires_grad(model, freeze)
         recording = _prepare(recorder, model, args, kwargs, device, real)
-        recording.watch.ignored, recording.supposed = ignored, freeze is not None
+        recording.watch.ignored, recording.supposed, recording.hookless = ignored, freeze is not None, hookless
         recording.hidden = [(entry, [copies.get(id(t), t) for t in entry.tensors]) for entry in unregistered]
         _run(recording, mode, args, kwargs, loss)
         known = (*model.parameters(), *(copy for _, copied in recording.hidden for copy in copied))
@@ -181,7 +183,7 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
             stack.enter_context(mode)
         stack.enter_context(recording.watch)
         stack.enter_context(recorder)
-        with SavedBytes(recording):
+        with nullcontext() if recording.hookless else SavedBytes(recording):
             output = recording.model(*args, **kwargs)
             recorder.modules.clear()
             recording.outputs = named_tensors(output, "output")
@@ -196,6 +198,8 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
             more = f" and {len(decided) - 1} more places" if len(decided) > 1 else ""
             at = f"{project_path(decided[0][0])}:{decided[0][1]}{more}"
             recording.notes.append(f"values of the inputs decide at {at}: what is told holds for the way these take")
+        if recording.real and any(out.is_nested for op in recorder.ops for out in op.outputs):
+            recording.notes.append("what operations on nested tensors cost was not counted")
         starts = [tensor for _, tensor in recording.losses if tensor.requires_grad]
         recorder.phase = "backward"
         if starts:

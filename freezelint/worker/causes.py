@@ -45,6 +45,9 @@ def why_cut(op: Op, out: Tensor, region: Region | None) -> Cut:
             return Cut("non_differentiable", region.line, region.name, region.path)
     if op.inference and op.grad_off:
         return Cut("inference_mode", op.grad_off[1], "torch.inference_mode()", op.grad_off[2], op.line)
+    if not op.grad_mode and op.grad_off and op.grad_off[0] == "grad":
+        text = "torch.autograd.grad(create_graph=False)"
+        return Cut("non_differentiable", op.grad_off[1], text, op.grad_off[2])
     if not op.grad_mode:
         line, module = (op.grad_off[1], op.grad_off[2]) if op.grad_off else (op.line, op.path)
         return Cut("no_grad", line, "torch.no_grad()", module, op.line)

@@ -90,7 +90,9 @@ FORMULAS["aten::_scaled_dot_product_flash_attention_for_cpu_backward"] = _attent
 def flops(name: str, args: tuple[Any, ...], out: Any) -> int:
     """Operations of one call of the operator `name` ("aten::mm"); zero when it does no heavy work."""
     formula = FORMULAS.get(name)
-    return formula(args, out) if formula else 0
+    if formula is None or any(isinstance(arg, Tensor) and arg.is_nested for arg in args):
+        return 0
+    return formula(args, out)
 
 
 def parts(name: str, args: tuple[Any, ...], out: Any) -> dict[int, int]:

@@ -133,6 +133,7 @@ class Flow:
                 link = (node, source_node)
                 cut = self._cut(op, out, requires, node, source_node)
             self._way(source, value.id, cut, op, link)
+        self._link_numbers(op, value.id)
         if op.api in ("copy", "from_numpy") and not any(requires for _, _, requires, _ in sources):
             self._link_exits(value.id)
         self._meet_node(value.id, node)
@@ -143,6 +144,8 @@ class Flow:
         if not op.grad_mode:
             reentrant = region is not None and region.name == "CheckpointFunction"
             return None if reentrant and region is not None and region.live else why_cut(op, out, region)
+        if isinstance(node, Tensor) and node is not source_node:  # a leaf, made or set anew
+            return why_cut(op, out, region)
         rewritten = out._is_view() and any(out is tensor for tensor in op.written)  # autograd made its node anew
         if requires and (rewritten or not is_link(node) or key(source_node) in next_keys(node)):
             return Cut("zero_gradient", op.line, op_text(op), op.path) if op.name in ZERO_GRADIENT else None
@@ -179,6 +182,14 @@ class Flow:
         """A tensor made of plain data may hold any value that has left torch before."""
         for spot in self.recording.watch.exits:
             if spot.after <= self._position and id(spot.tensor) in self._now:
+                self._way(self._now[id(spot.tensor)], value, exit_cut(spot))
+
+    def _link_numbers(self, op: Op, value: int) -> None:
+        """A number that left torch and is an operand now: known in a real step, by its digits where it has many."""
+        exits = self.recording.watch.exits
+        numbers = {x for x in op.node.args if isinstance(x, float) and not (x * 4096).is_integer()} if exits else ()
+        for spot in exits if numbers else ():
+            if spot.value in numbers and spot.after <= self._position and id(spot.tensor) in self._now:
                 self._way(self._now[id(spot.tensor)], value, exit_cut(spot))
 
     def _rewrite_aliases(self, written: Tensor, op: Op) -> None:
@@ -230,9 +241,16 @@ class Flow:
             if way.cut is not None or way.link is None or way.link[0] not in ran:
                 continue
             if not carried.get((way.link[0], key(way.link[1])), True):
-                op = way.op
-                name = way.link[0].name() if is_link(way.link[0]) else "Function"
-                way.cut = Cut("non_differentiable", op.line if op else None, name, op.path if op else "")
+                way.cut = self._handed_nothing(way)
+
+    def _handed_nothing(self, way: Way) -> Cut:
+        op = way.op or self.values[way.target].op
+        assert way.link is not None
+        if op is not None and op.region >= 0:
+            region = self.recording.watch.regions[op.region]
+            return Cut("non_differentiable", region.line, region.name, region.path)
+        name = way.link[0].name() if is_link(way.link[0]) else "Function"
+        return Cut("non_differentiable", op.line if op else None, name, op.path if op else "")
 
 
 def root(tensor: Tensor) -> Tensor:

@@ -228,7 +228,7 @@ def autograd_node(t: Tensor) -> Any:
 
 
 def has_storage(tensor: Tensor) -> bool:
-    return tensor.layout == torch.strided
+    return tensor.layout == torch.strided and not tensor.is_nested
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

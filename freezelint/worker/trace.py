@@ -35,6 +35,7 @@ from .targets import Built, in_optimizer, project_path, target_name
 from .whatif import suggestions
 
 Json = dict[str, Any]
+UNCOUNTED = "what is saved for backward was not counted: the model runs torch.func, which allows no hooks on it"
 
 
 def trace(args: Json) -> Json:
@@ -150,23 +151,27 @@ def bill_json(bill: Bill) -> Json:
     return asdict(bill)
 
 
-def record_somehow(model: nn.Module, inputs: Inputs, loss: Loss | None) -> tuple[Recording, list[str]]:
+def record_somehow(
+    model: nn.Module, inputs: Inputs, loss: Loss | None, *, hookless: bool = False
+) -> tuple[Recording, list[str]]:
     """A fake recording, or a real one with the reason."""
+    notes = [UNCOUNTED] if hookless else []
     try:
-        return record(model, inputs, loss), []
+        return record(model, inputs, loss, hookless=hookless), notes
     except Exception as error:
         reason = why_not_fake(error)
+        if "saved tensor hooks" in str(error) and not hookless:
+            return record_somehow(model, inputs, loss, hookless=True)
         try:
-            return record(with_values(model), inputs, loss, real=True), [
-                f"traced by a real step, not on fake tensors: {reason}"
-            ]
+            recording = record(with_values(model), inputs, loss, real=True, hookless=hookless)
+            return recording, [f"traced by a real step, not on fake tensors: {reason}", *notes]
         except Exception as second:
             raise second from error
 
 
 def record_like(recording: Recording, model: nn.Module, inputs: Inputs, loss: Loss | None, freeze: Freeze) -> Recording:
     """The same step with other parameters requiring grad."""
-    return record(model, inputs, loss, real=recording.real, freeze=freeze)
+    return record(model, inputs, loss, real=recording.real, freeze=freeze, hookless=recording.hookless)
 
 
 def why_not_fake(error: BaseException) -> str:

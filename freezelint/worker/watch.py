@@ -43,6 +43,7 @@ class Spot:
     after: int
     line: Line | None
     path: str
+    value: float | None = None  # what it was as a number, in a real step
 
 
 @dataclass
@@ -124,6 +125,8 @@ class Watch(TorchFunctionMode):
         finally:
             recorder.settle()
             recorder.api = outer
+        if func in TO_NUMBER and isinstance(out, float) and self.exits and self.exits[-1].tensor is args[0]:
+            self.exits[-1].value = out
         if func in FRESH:
             self.fresh.add(id(out))
             recorder.alive.append(out)
@@ -197,7 +200,14 @@ class Watch(TorchFunctionMode):
             if node not in self._hooked and type(node).__name__ != "AccumulateGrad":
                 self._hooked.add(node)
                 self._hook(node)
-        return original(roots, *args, **kwargs)
+        outer = self.recorder.grad_off
+        if not (args[2] if len(args) > 2 else kwargs.get("create_graph")):
+            self.recorder.grad_off = ("grad", user_line(), self._path())
+        try:
+            return original(roots, *args, **kwargs)
+        finally:
+            self.recorder.settle()
+            self.recorder.grad_off = outer
 
     def _hook(self, node: Any) -> None:
         def before(grads: tuple[Tensor | None, ...]) -> None:
@@ -213,6 +223,7 @@ class Watch(TorchFunctionMode):
 GRAD = Tensor.grad.__get__  # type: ignore[union-attr]
 SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 REQUIRES_GRAD = {Tensor.requires_grad_, Tensor.requires_grad.__set__}  # type: ignore[attr-defined]
+TO_NUMBER = {Tensor.item, Tensor.__float__}
 FRESH = {torch.tensor, torch.as_tensor, torch.from_numpy}
 WATCHED = {*API, *REQUIRES_GRAD, GRAD, SET_DATA}
 

@@ -91,7 +91,7 @@ def _confirm(
         inputs = without_flag(inputs, change["names"][0], recording, change["leaf"])
     again = Costs(Flow(record(
         model, inputs, loss, real=recording.real, freeze=lambda name, on: on and name not in names,
-        ignored=change.get("line"),
+        ignored=change.get("line"), hookless=recording.hookless,
     )))  # fmt: skip
     total = again.total()
     change.update(

@@ -356,3 +356,58 @@ def layer_dropped_by_chance() -> tuple[nn.Module, tuple[Any, ...]]:
         return self.third(hidden if torch.rand([]) < 1e-6 else self.second(hidden))
 
     return steps(way)
+
+
+@case
+def gradient_of_every_row() -> tuple[nn.Module, tuple[Any, ...]]:
+    def way(self: Steps, x: Tensor) -> Tensor:
+        def energy(row: Tensor) -> Tensor:
+            out: Tensor = self.second(self.first(row)).pow(2).sum()
+            return out
+
+        return self.third(torch.func.vmap(torch.func.grad(energy))(x))
+
+    return steps(way)
+
+
+@case
+def gradient_without_graph() -> tuple[nn.Module, tuple[Any, ...]]:
+    def way(self: Steps, x: Tensor) -> Tensor:
+        leaf = x.detach().requires_grad_()
+        (force,) = torch.autograd.grad(self.second(self.first(leaf)).pow(2).sum(), leaf)
+        return self.third(force)
+
+    return steps(way)
+
+
+@case
+def nested_tensor() -> tuple[nn.Module, tuple[Any, ...]]:
+    def way(self: Steps, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        rows = self.second(torch.nested.as_nested_tensor([hidden[:1], hidden[1:]]))
+        return self.third(torch.nested.to_padded_tensor(rows, 0.0).mean(1))
+
+    return steps(way)
+
+
+@case
+def weights_merged_into_data() -> tuple[nn.Module, tuple[Any, ...]]:
+    def way(self: Steps, x: Tensor) -> Tensor:
+        self.second.weight.data += self.first.weight
+        out = self.third(self.second(x))
+        self.second.weight.data -= self.first.weight
+        return out
+
+    return steps(way)
+
+
+@case
+def checkpoints_of_both_kinds_in_each_other() -> tuple[nn.Module, tuple[Any, ...]]:
+    def way(self: Steps, x: Tensor) -> Tensor:
+        def outer(h: Tensor) -> Any:
+            return checkpoint(self.second, self.first(h), use_reentrant=True)
+
+        out: Tensor = self.third(checkpoint(outer, x, use_reentrant=False))
+        return out
+
+    return steps(way)
