@@ -6,6 +6,7 @@ note that says why.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import time
 from dataclasses import asdict
@@ -40,10 +41,19 @@ UNCOUNTED = "what is saved for backward was not counted: the model runs torch.fu
 
 def trace(args: Json) -> Json:
     """Build the target, record a step as it is frozen and one with everything trainable, and tell both."""
+    gc.freeze()  # what was imported, and then what was built, is not looked through for garbage until the end
+    try:
+        return _trace(args["target"])
+    finally:
+        gc.unfreeze()
+
+
+def _trace(target: Json) -> Json:
     started = time.perf_counter()
     tell("building")
-    built, log = built_part(args["target"])
+    built, log = built_part(target)
     tell("tracing")
+    gc.freeze()
     built_s = time.perf_counter() - started
     inputs = example_inputs(built)
     report = trace_model(built.model, inputs, built.loss, built.optimizer, log)
