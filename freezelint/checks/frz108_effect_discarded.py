@@ -21,11 +21,15 @@ RULE = Rule(
 )
 MODES = ("no_grad", "inference_mode", "enable_grad")
 FREEZE = re.compile(r"_?(un)?freeze\w*")
+WRITES = re.compile(r"requires_grad|freeze|\.detach_\(|setattr\(")
 
 
 @RULE.on(Statement)
 def discarded(event: Statement, story: Story) -> Iterator[Finding]:
     node: cst.BaseExpression = event.node
+    if isinstance(node, cst.GeneratorExp) or (isinstance(node, cst.Call) and code(event, node.func) == "map"):
+        yield from never_drawn(event, node)
+        return
     if isinstance(node, (cst.ListComp, cst.GeneratorExp, cst.SetComp)):
         node = node.elt
     parts = [element.value for element in node.elements] if isinstance(node, cst.Tuple) else [node]
@@ -34,6 +38,16 @@ def discarded(event: Statement, story: Story) -> Iterator[Finding]:
             yield from thrown_away(event, part, story)
         elif isinstance(part, (cst.Attribute, cst.Name)) and part is event.node:
             yield from uncalled(event, part)
+
+
+def never_drawn(event: Statement, node: cst.BaseExpression) -> Iterator[Finding]:
+    """`map(...)` or a generator expression that is to freeze something: nothing draws from it, nothing runs."""
+    text = code(event, node)
+    if type(event.value) is Value and WRITES.search(text):
+        listed = f"list({text})" if isinstance(node, cst.Call) else f"[{text}]"
+        what, title = "it makes an iterator, and nothing draws from it", "draw from it: make a list"
+        edits: tuple[tuple[Place, str], ...] = ((event.spot, listed),)
+        yield tell(event, node, what, Severity.ERROR, edits=edits, fix=title)
 
 
 def thrown_away(event: Statement, node: cst.Call, story: Story) -> Iterator[Finding]:

@@ -274,6 +274,13 @@ def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value
     return items, exact
 
 
+def lazy(reader: Reader, node: cst.BaseExpression) -> bool:
+    """Whether an expression only makes an iterator: what it holds runs when something draws from it."""
+    if type(node) is cst.Call and type(node.func) is cst.Name and node.func.value == "map":
+        return lookup(reader, "map") == BUILTINS["map"]
+    return type(node) is cst.GeneratorExp
+
+
 def truth(reader: Reader, node: cst.BaseExpression) -> tuple[bool | None, str, bool]:
     """(True, False or None where it cannot be told; the text that makes it the same condition elsewhere; negated)."""
     negated = False

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from freezelint.source import arithmetic, calls, cst, elements, objects, ranges
-from freezelint.source.expressions import evaluate, iterate, truth
+from freezelint.source.expressions import evaluate, iterate, lazy, truth
 from freezelint.source.module_methods import only_initialises
 from freezelint.source.project import class_info, dotted, imported
 from freezelint.source.reader import Reader
@@ -52,7 +52,7 @@ def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | 
 def expression(reader: Reader, node: cst.Expr) -> str | None:
     if type(node.value) is cst.SimpleString:  # a docstring
         return None
-    value = evaluate(reader, node.value)
+    value = UNKNOWN if lazy(reader, node.value) else evaluate(reader, node.value)
     reader.emit(Statement, node.value, node.value, value)
     if isinstance(node.value, cst.Call) and dotted(node.value.func) in ("sys.exit", "exit", "quit", "os._exit"):
         return "raise"
