@@ -5,10 +5,10 @@
 Needs timm and transformers beside torch; a library that does not import is skipped with a line that says why. Models
 come from configs with random weights, shallow where their config has a depth, so that the real steps take seconds.
 For each model: everything trainable, and a random prefix, middle and scattered freeze. With `--costs`, FLOPs are
-compared with torch's counter, and dgrad and wgrad operations with its profiler, for the first and the third of these;
-images are then as small as the model takes them, and what is still large is shallower, so that these rows say nothing
-about speed. Each model runs in a process of its own with a limit; with `--rows` every row is kept in a file, models
-that it holds are not run again, and the tables are about all rows in it.
+compared with torch's counter, and dgrad and wgrad operations with its profiler, for the first and the third of these
+(of the awkward modules for all four); images are then as small as the model takes them, and what is still large is
+shallower, so that these rows say nothing about speed. Each model runs in a process of its own with a limit; with
+`--rows` every row is kept in a file, models that it holds are not run again, and the tables are about all rows in it.
 """
 
 from __future__ import annotations
@@ -129,9 +129,10 @@ def examine(name: str, make: Maker, costs: bool, inputs: Inputs | None = None) -
         inputs = inputs or example_inputs(Built(model))
         row.inputs_s = time.process_time() - started
         inputs = smaller(model, inputs) if costs else inputs
+        costed = range(4) if name.startswith("awkward:") else COSTED
         row.inputs = inputs.describe()
         for number, keep in enumerate(freezes([name for name, _ in model.named_parameters()])):
-            one_freeze(row, model, inputs, keep, costs and number in COSTED)
+            one_freeze(row, model, inputs, keep, costs and number in costed)
     except Exception as error:
         row.captured, row.reason = "", one_line(error)[:200]
         if isinstance(error, MemoryError) or "can't allocate memory" in row.reason:
