@@ -24,6 +24,8 @@ Made = tuple[
 ]  # operand viewed or -1, shape, strides, offset, type, device
 Recipe = tuple[Any, tuple["Made | int | None", ...]]  # list, tuple or None; each result made, an operand, or None
 
+KEYS = getattr(torch._C.DispatchKeySet, "raw_repr", repr)  # a number; an older torch has the words only
+
 _known: dict[tuple[Any, ...], Recipe | None] = {}
 
 
@@ -158,7 +160,7 @@ def own_property(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def described(fake: Any) -> tuple[Any, ...]:
-    keys = torch._C._dispatch_keys(fake).raw_repr()
+    keys = KEYS(torch._C._dispatch_keys(fake))
     return (
         fake.shape, fake.stride(), fake.storage_offset(), fake.dtype, fake.fake_device, fake.requires_grad, keys
     )  # fmt: skip
