@@ -68,6 +68,10 @@ def recurrent(self: Layers, x: Tensor) -> Tensor:
     return self.lstm(self.first(x).expand(2, 4, 6))[0]
 
 
+def leaf_of_its_own(self: Layers, x: Tensor) -> Tensor:
+    return self.second(torch.zeros_like(x).requires_grad_()) + self.first(x)
+
+
 class Convolutions(nn.Sequential):
     def __init__(self) -> None:
         super().__init__(nn.Conv2d(4, 8, 3, groups=4), nn.ReLU(), nn.Conv2d(8, 2, 1, bias=False))
@@ -86,6 +90,7 @@ class Convolutions(nn.Sequential):
         (Layers(run_again), "", {"mm dgrad": 1, "mm wgrad": 2, "mm recompute": 1}),
         (Layers(broken_off), "", {"mm dgrad": 1, "mm wgrad": 2}),
         (Layers(run_again_by_reentry), "", {"mm dgrad": 2, "mm wgrad": 3, "mm recompute": 1}),
+        (Layers(leaf_of_its_own), "", {"mm dgrad": 1, "mm wgrad": 2}),
         (
             Layers(recurrent),
             "",

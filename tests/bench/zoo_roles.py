@@ -7,7 +7,8 @@ the whole backward wgrad. An operation that serves both is dgrad, as both need i
 slice or a role of the recorder, and no operation is attributed by its shapes or its name.
 
 Which values depend on an input is followed in the forward by the storages that operations read and write (`Data`).
-A value made of parameters alone (a transposed weight, a table of position biases) is the weights' side of the graph.
+A value made of parameters alone (a transposed weight, a table of position biases) is the weights' side of the graph. A
+leaf that requires grad and is no parameter counts as an input, whoever made it: its gradient is no weight's.
 
 Two kernels compute several gradients in one operation. A convolution's says in its arguments which of them it
 computes. An LSTM layer's on the CPU always computes two, for its input and for its weights, whoever wants them: it
@@ -26,7 +27,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -134,6 +135,8 @@ class Data(TorchDispatchMode):  # type: ignore[no-untyped-call]
             node = tensor.grad_fn
         if node is not None:
             self.nodes[node] = self.nodes.get(node, False) or tensor in self
+        elif tensor.requires_grad and not isinstance(tensor, nn.Parameter) and not tensor._is_view():
+            self.mark(tensor)
 
     def backward(self, ends: list[Tensor], grads: list[Tensor]) -> None:
         """The gradients of values that depend on an input, and of no other."""
@@ -172,7 +175,7 @@ class Data(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def is_data(self, node: Any) -> bool:
         variable = getattr(node, "variable", None)
         if isinstance(variable, Tensor):
-            return variable in self and not isinstance(variable, torch.nn.Parameter)
+            return not isinstance(variable, nn.Parameter)
         return self.nodes.get(node, False)
 
     @contextmanager
