@@ -35,7 +35,8 @@ def never_read(info: ClassInfo, name: str) -> bool:
     if any(inside.search(body) for body in bodies):
         return False
     outer = re.compile(rf"(?<!\bself)\.{re.escape(name)}\b(?!\s*=[^=])|[\"']{re.escape(name)}[\"']")
-    names = {one.name for one in lineage}
+    assigned = re.compile(rf"\bself\.{re.escape(name)}\s*(:[^=\n]+)?=[^=]")
+    names = {one.name for one, body in zip(lineage, bodies, strict=True) if one is info or assigned.search(body)}
     heirs = re.compile(rf"class \w+\([^)]*\b({'|'.join(map(re.escape, names))})\b")
     for path, text in package_texts(info.file).items():
         if path != info.file.path and not any(known in text for known in names):

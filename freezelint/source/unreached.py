@@ -11,7 +11,16 @@ from freezelint.source.never_taken import never_taken
 from freezelint.source.project import ClassInfo
 from freezelint.source.starved import enclosing_with, stepped_after
 from freezelint.source.story import AttributeSet, Backward, ModeChange, ModuleCall, Spot, Story
-from freezelint.source.values import Instance, Param, direct_children, parameters_of, submodules
+from freezelint.source.values import (
+    NONE,
+    Instance,
+    Param,
+    Value,
+    direct_children,
+    options,
+    parameters_of,
+    submodules,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,10 +177,13 @@ def _own(event: AttributeSet, info: ClassInfo) -> bool:
     return function.name == "__init__" and function.owner is info
 
 
-def _trainable(story: Story, value: object) -> list[Param]:
+def _trainable(story: Story, value: Value) -> list[Param]:
+    """The parameters of what an attribute may be, where each of them trains."""
     params = [value] if isinstance(value, Param) else []
-    if isinstance(value, Instance) and value.is_module and not value.escaped:
-        params = parameters_of(value)
+    held = [option for option in options(value) if option != NONE]
+    made = [option for option in held if isinstance(option, Instance) and not option.escaped]
+    if held and len(made) == len(held):
+        params = [param for one in made if one.is_module for param in parameters_of(one)]
     return params if all(story.flag_at(param) for param in params) else []
 
 
@@ -215,7 +227,7 @@ def _in_forward(story: Story, block: Spot) -> bool:
     )
 
 
-def _layer(story: Story, value: object) -> list[Param]:
+def _layer(story: Story, value: Value) -> list[Param]:
     """The parameters of one layer of torch, or a single parameter, if nothing ever freezes them."""
     leaf = isinstance(value, Instance) and value.cls is None and value.external.startswith("torch.nn.")
     params = _trainable(story, value) if leaf or isinstance(value, Param) else []
