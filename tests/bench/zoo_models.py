@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_map_only
 
 from freezelint.worker.guess import example_inputs
 from freezelint.worker.inputs import Inputs
+from freezelint.worker.protocol import UnsupportedError
 from freezelint.worker.targets import Built
 
 DEPTHS = "num_hidden_layers encoder_layers decoder_layers num_layers n_layer n_layers num_decoder_layers".split()
@@ -184,7 +185,13 @@ def shallow(transformers: Any, kind: str, image: int | None = None) -> nn.Module
             narrowed = size(build(False)) > LARGE > size(build(True))
         except Exception:  # what does not fit together is left as it is
             narrowed = False
-    return build(narrowed)
+    if narrowed:
+        try:
+            example_inputs(Built(slim := build(True)))
+            return slim
+        except UnsupportedError:  # or does not run so
+            pass
+    return build(False)
 
 
 def size(model: nn.Module) -> int:
