@@ -10,6 +10,7 @@ from freezelint.gradient_map import GradientMap, Node
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule, locate
 from freezelint.source.loss_terms import losses, lost_names, runs_alone, without_grad_mode
+from freezelint.source.other_uses import used_otherwise
 from freezelint.source.story import Story
 from freezelint.source.unreached import only_without_grad, unreached, unused
 
@@ -47,7 +48,8 @@ def check(story: Story) -> Iterator[Finding]:
 
 @RULE.on(GradientMap)
 def check_map(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
-    """A network that runs without grad mode only; and, of a traced or a real step, whatever no loss depends on."""
+    """A network that runs without grad mode only; and, of a traced or a real step, whatever no loss depends on
+    though every forward comes by."""
     for row in losses(map_, subject):
         if (
             not row.whole
@@ -64,7 +66,8 @@ def check_map(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
     beside = {node.id for output in map_.outputs() for node in _only_by(map_, output, starts)}
     for place, nodes in _by_place(node for node in map_.unreachable(starts) if node.id not in beside):
         name = nodes[0].module or nodes[0].name
-        yield RULE.report(place, name=name, why=f"{len(nodes)} parameters get no gradient", subject=name)
+        if not used_otherwise(place, name):
+            yield RULE.report(place, name=name, why=f"{len(nodes)} parameters get no gradient", subject=name)
 
 
 @RULE.on(ModelReport)

@@ -51,6 +51,8 @@ class Leaf:
         self.zeroed_at: Place | None = None
         self.moved_frozen = 0.0
         self.moved_masked = 0.0
+        self.kept: tuple[Tensor, Tensor] | None = None  # moved under a zero gradient; values before
+        self.written_back = False  # the script itself undid what a step did to such values
         self.via = ""
         self.owner: Mod | None = None
         self.owners: list[Mod] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import linecache
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +12,7 @@ from .ledger import Leaf, Ledger, Mod
 from .monitor import Monitor
 from .observed import Fact, below, everything, fact, frozen_at, named, size
 from .places import Place
-from .source_text import call_at, lines_above, loop_around, span
+from .source_text import call_at, filename, function_at, lines_above, loop_around, span
 
 
 def flags(monitor: Monitor) -> Iterator[Fact]:
@@ -214,13 +216,26 @@ def inverted(monitor: Monitor) -> Iterator[Fact]:
     for leaf in monitor.ledger.leaves.values():
         if leaf.is_parameter and leaf.wanted and leaf.flags and all(flag.value for flag in leaf.flags):
             flag = leaf.flags[0]
-            if flag.place and flag.was and says_freeze(lines_above(flag.place, 2)):
+            says = flag.place and flag.was and says_freeze(lines_above(flag.place, 2))
+            if flag.place and says and not freezes_below(flag.place):
                 yield fact("freeze_undone", flag.place, leaf.name, text="inverted")
 
 
 def says_freeze(lines: list[str]) -> bool:
     text = " ".join(line.split("#", 1)[1] for line in lines if "#" in line).lower()
     return "freez" in text and "unfreez" not in text and "not freez" not in text and "defreez" not in text
+
+
+_CLOSES = re.compile(r"requires_grad(\s*=\s*False\b|_\(\s*(requires_grad=)?False)|(?<!def )\bfreeze\w*\(")
+
+
+def freezes_below(place: Place) -> bool:
+    """Whether the same function freezes something after the line: it opens all, then closes a part."""
+    around = function_at(place)
+    if not isinstance(around, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return False
+    end = around.end_lineno or place[3]
+    return any(_CLOSES.search(linecache.getline(filename(place), line)) for line in range(place[3] + 1, end + 1))
 
 
 def keyword_names(call: ast.Call | None, keyword: str) -> list[str]:

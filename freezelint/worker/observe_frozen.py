@@ -82,7 +82,7 @@ def stepped(ledger: Ledger) -> Iterator[Fact]:
                     related=[(opt.step_at, "stepped here")],
                     moved=leaf.moved_frozen,
                 )
-            elif leaf.moved_masked > 0 and not leaf.averaged:
+            elif leaf.moved_masked > 0 and not leaf.averaged and not leaf.written_back:
                 yield fact(
                     "mask_stepped",
                     leaf.masked[-1],

@@ -109,10 +109,23 @@ def jumped(body: ast.FunctionDef | ast.AsyncFunctionDef, line: int) -> tuple[str
     if guarded:
         return None
     restored = [node.lineno for node in ast.walk(body) if switches(node) and node.lineno > line]  # type: ignore[attr-defined]
-    for node in ast.walk(body):
-        if isinstance(node, (ast.Raise, ast.Return)) and restored and line < node.lineno < max(restored):
-            return type(node).__name__.lower(), node.lineno
-    return None
+    way = next(ways_out(body.body, line), None) if restored else None
+    return (type(way).__name__.lower(), way.lineno) if way is not None and way.lineno < max(restored) else None
+
+
+def ways_out(statements: list[ast.stmt], line: int) -> Iterator[ast.stmt]:
+    """`raise` and `return` of this function below `line`, but for those after a switch in the same block."""
+    for statement in statements:
+        if statement.lineno > line and switches(statement):
+            return
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            continue
+        if isinstance(statement, (ast.Raise, ast.Return)) and statement.lineno > line:
+            yield statement
+        for name in ("body", "orelse", "finalbody"):
+            yield from ways_out(getattr(statement, name, []), line)
+        for handler in getattr(statement, "handlers", []):
+            yield from ways_out(handler.body, line)
 
 
 def switches(node: ast.AST) -> bool:

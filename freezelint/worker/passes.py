@@ -132,6 +132,7 @@ class Passes:
                 assert leaf is not None
                 leaf.wanted |= parameter.requires_grad or bool(leaf.pending)
                 entry.zero_lr[id(leaf)] = zero_lr and entry.zero_lr.get(id(leaf), True)
+                leaf.written_back |= written_back(leaf, parameter)
                 gradient = parameter.grad
                 if gradient is None:
                     leaf.no_gradient += 1
@@ -181,9 +182,20 @@ class Passes:
                     still = parameter.grad == 0
                     if bool(still.any()):
                         leaf.moved_masked = max(leaf.moved_masked, float(change[still].max()))
+                        leaf.kept = (still & (change > 0), before)
         self.event("step", self.places.here(4), optimizer=self.ledger.optimizer(optimizer))
         self.steps += 1
         self.on_step()
+
+
+def written_back(leaf: Leaf, parameter: Tensor) -> bool:
+    """Whether any of what the last step moved under a zero gradient holds its earlier value again."""
+    if leaf.kept is None or leaf.kept[1].shape != parameter.shape:
+        return False
+    moved, before = leaf.kept
+    leaf.kept = None
+    with torch.no_grad():
+        return bool((parameter[moved] == before[moved]).any())
 
 
 def not_zero(gradient: Tensor) -> bool:
