@@ -59,6 +59,10 @@ def _declared(body: bytes) -> str:
 
 def python_lines(text: str, *, keepends: bool = False) -> list[str]:
     """`text.splitlines()` with Python's idea of a line: a form feed or a Unicode separator ends none."""
+    if "\r" not in text:
+        lines = text.split("\n")
+        rest = [last] if (last := lines.pop()) else []
+        return [f"{line}\n" for line in lines] + rest if keepends else lines + rest
     lines = _LINE.findall(text)
     return lines if keepends else [line.rstrip("\r\n") for line in lines]
 

@@ -28,7 +28,7 @@ def frozen_as_drawn(story: Story) -> Iterator[Finding]:
     """A module built, frozen and used in training, and never given weights."""
     told: set[int] = set()
     for line in freezes.settings(story):
-        if line.flag is not False or line.first.via == "freeze=":
+        if line.flag is not False or line.first.via == "freeze=" or not any(may_harm(story, e) for e in line.events):
             continue
         for module in covered(line, story):
             own = {id(param) for param in parameters_of(module)}
@@ -85,6 +85,12 @@ def candidates(line: Setting, story: Story) -> list[Instance]:
         if param.owner is not None and weights.body(param.owner):
             found[id(param.owner)] = param.owner
     return list(found.values())
+
+
+def may_harm(story: Story, event: GradFlag) -> bool:
+    """What `harms` asks first, before anybody looks for the modules."""
+    outermost = event.context.calls[0].name if event.context.calls else ""
+    return outermost == "__init__" or any(one.seq > event.seq for one in story.of(Backward))
 
 
 def harms(story: Story, module: Instance, event: GradFlag, built: Built) -> bool:

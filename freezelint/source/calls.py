@@ -22,8 +22,10 @@ from freezelint.source import (
 )
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import MAX_DEPTH, Frame, Reader
+from freezelint.source.recall import recalled
 from freezelint.source.story import Called, Mode, ModeChange, Spot
 from freezelint.source.values import (
+    FLAT,
     NONE,
     UNKNOWN,
     Cls,
@@ -74,21 +76,23 @@ def arguments(reader: Reader, node: cst.Call) -> tuple[list[Value], dict[str, Va
     kwargs: dict[str, Value] = {}
     for arg in node.args:
         value = expressions.evaluate(reader, arg.value)
+        if not arg.star:
+            if arg.keyword is None:
+                args.append(value)
+            else:
+                kwargs[arg.keyword.value] = value
+            continue
         loose = isinstance(value, Seq) and (value.open or value.grown)
         if arg.star == "*" and loose and dotted(node.func).endswith("Sequential"):
             args.append(value)  # how many there are is not known
         elif arg.star == "*":
             args += elements.elements(reader, value, arg.value)
-        elif arg.star == "**":
+        else:
             if isinstance(value, Dict):
                 kwargs.update({str(key): item for key, item in value.items.items()})
             rest = value.rest if isinstance(value, Dict) else value
             if rest is not None:
                 kwargs["**"] = rest if isinstance(rest, Data) else Option()
-        elif arg.keyword is not None:
-            kwargs[arg.keyword.value] = value
-        else:
-            args.append(value)
     return args, kwargs
 
 
@@ -104,7 +108,9 @@ def call(reader: Reader, callee: Value, args: list[Value], kwargs: dict[str, Val
 
 def unknown_call(reader: Reader, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     """A call nobody can look into: it may keep the gradient of its arguments or not, and do anything to modules."""
-    values = [*args, *kwargs.values()]
+    values = [value for value in (*args, *kwargs.values()) if type(value) not in FLAT]
+    if not values:
+        return UNKNOWN
     reader.escape([m for value in values for m in modules_in(value)])
     for value in values:
         if isinstance(value, ParamIter):
@@ -169,9 +175,10 @@ def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[st
     site = reader.spot(node)
     if info.name == "__init__" and reader.calls and reader.frame.self_value is owner and info.file is not site.file:
         made: list[Value] = []  # the constructor of a base in another file: it may not cost the story
+        reader.lasting += 1
         reader.within_budget(reader.budget // 3, lambda: made.append(_run(reader, frame, modes, site)))
         return made[0] if made else UNKNOWN
-    return _run(reader, frame, modes, site)
+    return recalled(reader, frame, lambda: _run(reader, frame, modes, site))
 
 
 def _run(reader: Reader, frame: Frame, modes: list[Mode], site: Spot) -> Value:
@@ -315,6 +322,7 @@ def with_generator(
     frame = Frame(func.info.file, info=func.info, parent=func.env, self_value=func.owner, on_yield=body)
     bind_parameters(reader, frame, func, [func.owner, *args] if func.owner is not None else list(args), kwargs)
     reader.seen.add(func.info)
+    reader.lasting += 1
     _run(reader, frame, decorator_modes(reader, func), reader.spot(node))
     return status[0]
 

@@ -53,8 +53,8 @@ def name(reader: Reader, node: cst.Name) -> Value:
 
 
 def lookup(reader: Reader, wanted: str) -> Value:
-    frame: Frame | None = reader.frame
-    file = reader.frame.file
+    frame: Frame | None = reader.frames[-1]
+    file = reader.frames[-1].file
     while frame is not None:
         if wanted in frame.env:
             return frame.env[wanted]

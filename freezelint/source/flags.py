@@ -10,13 +10,15 @@ from freezelint.source import cst
 from freezelint.source.project import ClassInfo
 from freezelint.source.story import AttributeSet, Event, OptimizerBuilt, Spot, Story
 from freezelint.source.syntax import within_function
-from freezelint.source.values import NONE, Const, Instance, Param, Tensor, Value, options, parameters_of
+from freezelint.source.values import NONE, Const, Instance, Param, Tensor, Union, Value, parameters_of
 from freezelint.textfile import python_lines
 
 
 def held(value: Value) -> tuple[Value, ...]:
     """What a value may be, None aside."""
-    return tuple(option for option in options(value) if option != NONE)
+    if type(value) is not Union:
+        return () if value == NONE else (value,)
+    return tuple(option for option in value.options if option != NONE)
 
 
 def owns(module: Instance, name: str) -> bool:
@@ -114,6 +116,7 @@ def owner_text(event: AttributeSet) -> str:
     return code(event, node.value if isinstance(node, cst.Attribute) else node)
 
 
+@lru_cache(maxsize=4096)
 def misspelt(name: str) -> bool:
     """Whether an attribute name is a near-miss of `requires_grad`, or its method assigned over."""
     if name == "requires_grad" or name.startswith("_"):

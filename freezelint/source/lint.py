@@ -75,7 +75,8 @@ def _unparsed(path: str, error: BaseException) -> Finding:
 
 def _ask(checks: dict[type, list[Check]], story: Story) -> Iterator[Finding]:
     for event in story.events:
-        yield from ask(checks, event, story)
+        for check in checks.get(type(event), ()):
+            yield from check(event, story)
     yield from ask(checks, story.map, story)
     yield from ask(checks, story)
 

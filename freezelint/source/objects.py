@@ -85,6 +85,12 @@ def in_module(reader: Reader, file: ModuleInfo, node: cst.BaseExpression) -> Val
 
 
 def get_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) -> Value:
+    if type(owner) is Value:
+        if name == "grad":
+            reader.emit(GradRead, node, owner, None)
+        return Method(owner, name)
+    if type(owner) is Instance:
+        return instance_attribute(reader, owner, name, node)
     if isinstance(owner, Union):
         found = [get_attribute(reader, option, name, node) for option in owner.options if option != NONE]
         real = [value for value in found if type(value) is not Value and not _absent(value, name)]
@@ -92,8 +98,6 @@ def get_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) ->
             real or [value for value in found if type(value) is not Value] or found[:1] or [UNKNOWN]
         )
         return joined
-    if isinstance(owner, Instance):
-        return instance_attribute(reader, owner, name, node)
     if isinstance(owner, (Tensor, Data, Param)):
         return tensor_attribute(reader, owner, name, node)
     if isinstance(owner, External):
@@ -116,8 +120,6 @@ def get_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) ->
         return UNKNOWN
     if isinstance(owner, Seq) and name in ("values", "indices") and len(owner.items) == 2:  # of max, topk, sort
         return owner.items[name == "indices"]
-    if type(owner) is Value and name == "grad":
-        reader.emit(GradRead, node, owner, None)
     if isinstance(owner, Optimizer) and name == "param_groups":
         return Seq([Dict({"params": Seq(list(owner.params))}, UNKNOWN)], open=True)
     if isinstance(owner, Dict) and name in owner.items:

@@ -6,6 +6,7 @@ Nothing is imported or executed. A name that leads out of the project is an exte
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class FunctionInfo:
     node: cst.FunctionDef | cst.Lambda
     file: ModuleInfo
     owner: ClassInfo | None = None
+    inert: bool | None = None  # nothing in it lasts longer than a call
 
     @property
     def decorators(self) -> Sequence[cst.Decorator]:
@@ -287,15 +289,19 @@ class Project:
         self.read: dict[str, str] = {}  # path -> sha256 of what was read
         self._files: dict[str, ModuleInfo | None] = {}
         self._found: dict[tuple[str, str], str | None] = {}
+        self._imported_from: dict[Path, list[Path]] = {}  # where an absolute import in a folder is looked for
         self._links: dict[str, set[str]] = {}  # file -> the files its imports led to
         self.texts = Texts(self.roots, self.overlay)
         self.asked: set[tuple[str, str]] = set()
+        self.recalled: dict[Any, Any] = {}  # what calls of helpers gave that leave nothing behind
         self.assigned: dict[int, tuple[cst.BaseExpression, ModuleInfo]] = {}  # by id: what top levels assign, and where
 
     def add(self, path: str, text: str) -> ModuleInfo:
         """Parse the text of a file, unless it was read before as it is; raises what `parse` raises."""
         known = self._files.get(path)
         info = known if known is not None and known.text == text else ModuleInfo(path, text, self)
+        if known is not None and info is not known:
+            self.recalled.clear()
         self._files[path] = info
         return info
 
@@ -346,21 +352,21 @@ class Project:
         return seen - {path}
 
     def _find(self, folder: Path, module: str, dots: int) -> str | None:
-        relative = Path(*module.split(".")) if module else Path()
+        parts = module.split(".") if module else []
         for base in [folder] if dots else self._bases(folder):
-            for candidate in (
-                base / relative / "__init__.py",
-                (base / relative).with_suffix(".py") if module else None,
-            ):
-                if candidate is not None and (str(candidate) in self.overlay or candidate.is_file()):
-                    return str(candidate)
+            path = os.path.join(base, *parts)
+            for candidate in (os.path.join(path, "__init__.py"), f"{path}.py" if parts else ""):
+                if candidate in self.overlay or os.path.isfile(candidate):
+                    return candidate
         return None
 
     def _bases(self, folder: Path) -> list[Path]:
-        root = package_root(folder)
-        bases = [folder, *(above for above in folder.parents if above.is_relative_to(root))]
-        bases += [base for root in self.roots for base in (root, root / "src")]
-        return list(dict.fromkeys(bases))
+        if folder not in self._imported_from:
+            root = package_root(folder)
+            bases = [folder, *(above for above in folder.parents if above.is_relative_to(root))]
+            bases += [base for root in self.roots for base in (root, root / "src")]
+            self._imported_from[folder] = list(dict.fromkeys(bases))
+        return self._imported_from[folder]
 
     def _load(self, path: str) -> ModuleInfo | None:
         if path not in self._files:

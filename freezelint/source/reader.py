@@ -63,6 +63,7 @@ class Reader:
         self._branch_ids: dict[str, int] = {}
         self.subject: Instance | None = None  # the first object made: what a class story is about
         self.froze = False  # something has been frozen or unfrozen: initialisation after it matters
+        self.lasting = 0  # calls of functions that may do more than give a plain value back
         self._counter = 0
         self._unknown: int | None = None
 
@@ -197,15 +198,18 @@ class Reader:
             del self.arms[depth:]
 
     def _join(self, joined: list[dict[Any, Any]], returned: list[dict[Any, Any]]) -> None:
-        env = id(self.frame.env)
-        for place in dict.fromkeys(place for writes in [*joined, *returned] for place in writes):
-            having = [writes for writes in joined if place in writes]
-            if place[0] != env:
-                having += [writes for writes in returned if place in writes]
-            if not having:
-                continue
-            where, key, _ = having[0][place]
-            values = [writes[place][2] for writes in having]
+        env = id(self.frames[-1].env)
+        held: dict[Any, list[Any]] = {}
+        for writes in joined:
+            for place, write in writes.items():
+                held.setdefault(place, []).append(write)
+        for writes in returned:
+            for place, write in writes.items():
+                if place[0] != env:
+                    held.setdefault(place, []).append(write)
+        for having in held.values():
+            where, key, _ = having[0]
+            values = [value for _, _, value in having]
             if len(having) < len(joined) and key in where:
                 values.append(where[key])
             if isinstance(where, Params):
@@ -215,11 +219,12 @@ class Reader:
             self.put(where, key, self.join(values))
 
     def join(self, values: list[Any]) -> Any:
+        first = values[0]
+        if all(value is first for value in values):
+            return first
         distinct = list({id(value): value for value in values}.values())
-        if len(distinct) == 1:
-            return distinct[0]
-        if all(isinstance(value, Mode) for value in values):
-            return values[0] if all(value == values[0] for value in values) else Mode(None, "unknown")
+        if type(first) is Mode and all(type(value) is Mode for value in values):
+            return first if all(value == first for value in values) else Mode(None, "unknown")
         tensors = [value for value in distinct if isinstance(value, Tensor)]
         if len(tensors) > 1:
             merged = self.tensor("join", tensors, None, sure=True)

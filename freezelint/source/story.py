@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound="Event")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: a frozen one takes three times as long to make, and there are many
 class Spot:
     """A node of a file; becomes a Location when a finding needs it."""
 
@@ -47,7 +47,7 @@ class Mode:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Context:
     """Where in the program an event happens."""
 

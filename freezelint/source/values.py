@@ -268,12 +268,17 @@ class Object(Value):
     attrs: dict[str, Value] = field(default_factory=dict)
 
 
+FLAT = frozenset(
+    {Value, Const, Option, External, Func, Cls, Method, Project, Super, Manager, Optimizer}
+)  # hold nothing
+
+
 def union(values: list[Value]) -> Value:
     """The join of several possibilities; tensors are joined by the reader, which has the map."""
     flat: list[Value] = []
     for value in values:
         for option in value.options if isinstance(value, Union) else (value,):
-            if not flat or not any(option is seen or _same(option, seen) for seen in flat):
+            if option not in flat:  # `==` is identity but for what cannot change
                 flat.append(option)
     if not flat:
         return UNKNOWN
@@ -285,12 +290,8 @@ def union(values: list[Value]) -> Value:
     return Union(tuple(flat[:8]))
 
 
-def _same(a: Value, b: Value) -> bool:
-    return isinstance(a, (Const, Option, External)) and type(a) is type(b) and a == b
-
-
 def options(value: Value) -> tuple[Value, ...]:
-    return value.options if isinstance(value, Union) else (value,)
+    return value.options if type(value) is Union else (value,)
 
 
 def hides(value: Value) -> bool:
@@ -302,6 +303,8 @@ def hides(value: Value) -> bool:
 
 def tensors_in(value: Value, depth: int = 4) -> list[Value]:
     """The tensors, data and parameters held by a value, at any depth a batch usually has."""
+    if type(value) in FLAT:
+        return []
     if isinstance(value, (Tensor, Data, Param)):
         return [value]
     if depth and isinstance(value, Union):
@@ -318,6 +321,8 @@ def tensors_in(value: Value, depth: int = 4) -> list[Value]:
 
 def modules_in(value: Value, depth: int = 3) -> list[Instance]:
     """The modules a value holds."""
+    if type(value) in FLAT:
+        return []
     if isinstance(value, Instance) and value.is_module:
         return [value]
     if depth and isinstance(value, (Union, Seq)):
@@ -342,12 +347,13 @@ def submodules(module: Instance, seen: set[int] | None = None) -> list[Instance]
 
 
 def direct_children(module: Instance) -> list[Instance]:
-    found: list[Instance] = []
-    for value in [*(module.children or ()), *module.attrs.values(), *([module.wraps] if module.wraps else [])]:
-        for option in options(value):
-            if isinstance(option, Instance) and option.is_module and not any(option is known for known in found):
-                found.append(option)
-    return found
+    found: dict[int, Instance] = {}
+    for value in (*(module.children or ()), *module.attrs.values(), module.wraps):
+        kind = type(value)
+        for option in value.options if kind is Union else (value,) if kind is Instance else ():
+            if type(option) is Instance and option.is_module:
+                found[id(option)] = option
+    return list(found.values())
 
 
 def parameters_of(module: Instance) -> list[Param]:
