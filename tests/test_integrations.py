@@ -57,6 +57,24 @@ def test_watch_warns_once_and_steps_aside() -> None:
     assert len(caught) == 1
 
 
+def test_an_optimizer_made_before_hides_no_step() -> None:
+    class Earlier(torch.optim.SGD):
+        pass
+
+    for kind in (torch.optim.SGD, Earlier):
+        net, watch = Net(mistake=True), Watch(steps=2)
+        kind(net.parameters(), lr=0.1)
+        watch.start()
+        optimizer = kind(net.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            net(torch.rand(2, 4)).square().mean().backward()
+            optimizer.step()
+        with pytest.warns(FreezelintWarning, match="FRZ302"):
+            watch.after_step()
+        assert not watch.watching
+
+
 def test_right_training_is_not_warned_of_and_not_changed() -> None:
     def run(watch: Watch | None) -> tuple[list[float], Any]:
         torch.manual_seed(0)

@@ -101,6 +101,10 @@ class Patches(ModulePatches):
         self.put(base, "add_param_group", add)
         self.put(base, "profile_hook_step", hooking)
         self.put(base, "zero_grad", zero)
+        for kind in subclasses(base):  # torch has hooked the step of those that were made before
+            step = kind.__dict__.get("step")
+            if getattr(step, "hooked", False) and not getattr(step, "watched", False):
+                kind.step = watched_step(step)
 
     # -- autograd --------------------------------------------------------------------------------------------------
 
@@ -318,5 +322,13 @@ def watched_step(step: Any) -> Any:
             monitor.safely(monitor.stepped, self, watched or [])
         return result
 
-    wrapper.hooked = True  # type: ignore[attr-defined]
+    wrapper.hooked = wrapper.watched = True  # type: ignore[attr-defined]
     return wrapper
+
+
+def subclasses(kind: type) -> list[Any]:
+    """Every class derived from one, each once."""
+    found: dict[Any, None] = dict.fromkeys(kind.__subclasses__())
+    for one in list(found):
+        found |= dict.fromkeys(subclasses(one))
+    return list(found)
