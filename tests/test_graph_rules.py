@@ -103,6 +103,35 @@ def test_an_embedding_in_front_of_a_frozen_stack_has_its_price_told(tmp_path: Pa
     assert told(report, "FRZ403") == []
 
 
+@pytest.mark.parametrize("shape", ["8", "1, 8"])
+def test_a_parameter_of_the_model_itself_in_front_of_a_frozen_stack_has_its_price_told(
+    tmp_path: Path, shape: str
+) -> None:
+    report = traced(
+        tmp_path,
+        f"""
+        class Prompted(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.prompt = nn.Parameter(torch.zeros({shape}))
+                self.body = nn.Sequential(*(nn.Linear(8, 8) for _ in range(5))).requires_grad_(False)
+                self.head = nn.Linear(8, 8)
+
+            def forward(self, x):
+                return self.head(self.body(x + self.prompt))
+
+        def build():
+            return Prompted()
+        """,
+        inputs="float32[4,8]",
+    )
+    change = report.what_if[0]
+    assert (change.title, change.names, change.left.dgrad_flops) == ("freeze `prompt` too", ("prompt",), 0)
+    assert change.confirmed
+    ((finding, _),) = told(report, "FRZ403")
+    assert finding.message.startswith("`prompt` trains in front of frozen layers")
+
+
 def test_no_price_is_told_where_backward_ends_at_the_head(tmp_path: Path) -> None:
     report = traced(
         tmp_path,

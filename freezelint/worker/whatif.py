@@ -53,11 +53,11 @@ def _input_changes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
 
 
 def _freezes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
-    """Freezing one more module, in a model that is partly frozen already."""
+    """Freezing one more module, or one more of the model's own parameters, in a model that is partly frozen already."""
     groups: dict[str, list[str]] = {}
     trainable = [name for name in recording.parameters if name in recording.trainable]
     for name in trainable:
-        parts = name.split(".")[:-1]
+        parts = name.split(".")[:-1] or [name]
         for depth in range(1, min(len(parts), 4) + 1):
             groups.setdefault(".".join(parts[:depth]), []).append(name)
     changes = []
