@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,52 @@ def test_reach_equals_autograd_for_every_freeze(name: str) -> None:
         assert {node.name for node in graph.parameters(graph.reached(starts(graph)))} == truth
         assert recording.real == (name in NEEDS_VALUES), "a real step is taken where values decide"
         assert notes or not recording.real, "and said"
+
+
+def column_of_the_value(model: nn.Embedding, hidden: Tensor) -> None:
+    hidden[:, 0] = 0
+
+
+def row_of_the_value(model: nn.Embedding, hidden: Tensor) -> None:
+    hidden[0].zero_()
+
+
+def row_of_the_table(model: nn.Embedding, hidden: Tensor) -> None:
+    model.weight[0] = 0
+
+
+def row_of_the_table_twice(model: nn.Embedding, hidden: Tensor) -> None:
+    row = model.weight[0]
+    row.zero_()
+    row.add_(1)
+
+
+WRITES = [column_of_the_value, row_of_the_value, row_of_the_table, row_of_the_table_twice]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_through_an_index_without_grad_mode_is_traced(write: Callable[[nn.Embedding, Tensor], None]) -> None:
+    """Autograd refuses the `grad_fn` of a view made and written to there, which the model never asks for."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(9, 4), nn.Linear(4, 2)
+
+        def forward(self, ids: Tensor) -> Any:
+            hidden = self.table(ids)
+            with torch.no_grad():
+                write(self.table, hidden)
+            return self.head(hidden)
+
+    model, args = Net(), (torch.randint(9, (2, 5)),)
+    for keep in freezes([name for name, _ in model.named_parameters()]):
+        truth = really_reached(model, args, keep)
+        for real in (False, True):
+            recording = record(model, Inputs(args), real=real)
+            graph = mapped(recording)
+            assert recording.reached() == truth
+            assert {node.name for node in graph.parameters(graph.reached(starts(graph)))} == truth
 
 
 def record_somehow_frozen(model: nn.Module, args: tuple[Any, ...], keep: set[str]) -> tuple[Recording, list[str]]:

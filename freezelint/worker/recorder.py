@@ -223,8 +223,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def autograd_node(t: Tensor) -> Any:
-    """`grad_fn`; the tensor itself for a leaf that requires grad; None for anything else."""
-    return t.grad_fn if t.grad_fn is not None else (t if t.requires_grad else None)
+    """`grad_fn`; the tensor itself for a leaf that requires grad; None for anything else.
+
+    Torch raises where a view was made without grad mode and its storage was written to since. A model that only writes
+    through such a view never reads its `grad_fn`, so that is no error of the model's: the view is what it was before.
+    """
+    try:
+        node = t.grad_fn
+    except RuntimeError:
+        node = None
+    return node if node is not None else (t if t.requires_grad else None)
 
 
 def has_storage(tensor: Tensor) -> bool:
