@@ -49,12 +49,13 @@ def lost_gradients(
     wanted: Asked,
     grows: Asked,
     trained_elsewhere: Iterable[int] = (),
-    optimised: frozenset[int] = frozenset(),
+    optimised: frozenset[int] | None = None,
 ) -> list[Loss]:
     """What `loss` was meant to train and cannot.
 
     `wanted` says which leaves somebody wants a gradient of this loss for, `grows` which may require one at all. A term
-    that reaches anything `optimised` by this loss is no constant, whether or not that is moved by other means too.
+    that reaches anything `optimised` by this loss is no constant, whether or not that is moved by other means too; with
+    None the summands are not asked about: the map leaves values out, or lists its summands as losses.
     """
     walk = Walk(map_, wanted, grows)
     live = walk.live(loss.id)
@@ -66,6 +67,8 @@ def lost_gradients(
         for edge, lost in walk.cuts(loss.id, starved)
         if edge.cut
     ]
+    if optimised is None:
+        return found
     told = {node.id for row in found for node in row.lost}
     terms = summands(map_, loss.id)
     for term in terms:
@@ -95,8 +98,8 @@ def constant_losses(map_: GradientMap, wanted: Asked, grows: Asked) -> list[Loss
     found: list[Loss] = []
     for node in map_.losses():
         mine = walk.live(node.id)
-        if any(walk.wants(i) or walk.unknown(i) for i in mine):
-            continue
+        if node.name.startswith("output") or any(walk.wants(i) or walk.unknown(i) for i in mine):
+            continue  # an output that only stands for a loss may be meant to be looked at
         for edge, lost in walk.cuts(node.id, trains & walk.behind(node.id)):
             if edge.cut:
                 found.append(Loss(node, edge, edge.cut, lost, node, last=edge.target in mine))

@@ -144,6 +144,8 @@ class Flow:
         if not op.grad_mode:
             reentrant = region is not None and region.name == "CheckpointFunction"
             return None if reentrant and region is not None and region.live else why_cut(op, out, region)
+        if requires and node is source_node and op.name == "aten::detach":
+            return None  # a saved result that a double backward unpacks: it keeps its node
         if isinstance(node, Tensor) and node is not source_node:  # a leaf, made or set anew
             return why_cut(op, out, region)
         rewritten = out._is_view() and any(out is tensor for tensor in op.written)  # autograd made its node anew
