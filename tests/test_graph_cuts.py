@@ -66,6 +66,20 @@ class EnabledInBetween(Net):
             return h + self.layer(doubled)
 
 
+class SwitchedBare(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        torch.set_grad_enabled(False)
+        h = self.layer(x)  # here
+        torch.set_grad_enabled(True)
+        return h
+
+
+class SwitchedBlock(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        with torch.set_grad_enabled(False):
+            return self.layer(x)  # here
+
+
 class OffInsideOn(Net):
     def middle(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -121,6 +135,8 @@ class AsNumber(Net):
     (ThroughData, "FRZ302", "`.data`"), (ThroughAViewOfData, "FRZ302", "`.data`"),
     (ThroughAnAlias, "FRZ302", "`.detach()`"), (DataReplaced, "FRZ302", "`.data`"),
     (EnabledInBetween, "FRZ301", "`torch.no_grad()`"), (OffInsideOn, "FRZ301", "`torch.no_grad()`"),
+    (SwitchedBare, "FRZ301", "`torch.set_grad_enabled(False)`"),
+    (SwitchedBlock, "FRZ301", "`torch.set_grad_enabled(False)`"),
     (InferenceInside, "FRZ301", "`torch.no_grad()`"), (MergedIntoData, "FRZ302", "`.data`"),
     (GradientWithoutGraph, "FRZ303", "`torch.autograd.grad(create_graph=False)`"),
     (OtherOutput, "FRZ303", "`Both`"), (AsNumber, "FRZ302", "`.item()`"),

@@ -50,7 +50,9 @@ def why_cut(op: Op, out: Tensor, region: Region | None) -> Cut:
         return Cut("non_differentiable", op.grad_off[1], text, op.grad_off[2])
     if not op.grad_mode:
         line, module = (op.grad_off[1], op.grad_off[2]) if op.grad_off else (op.line, op.path)
-        return Cut("no_grad", line, "torch.no_grad()", module, op.line)
+        switch = op.grad_off is not None and op.grad_off[0] == "set_grad_enabled"
+        text = "torch.set_grad_enabled(False)" if switch else "torch.no_grad()"
+        return Cut("no_grad", line, text, module, op.line)
     if op.api == "data":
         return Cut("data", op.line, ".data", op.path)
     if op.api == "copy":

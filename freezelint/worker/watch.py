@@ -156,7 +156,8 @@ class Watch(TorchFunctionMode):
         if enabled:
             self.recorder.grad_off = None
         elif torch.is_grad_enabled():
-            self.recorder.grad_off = ("no_grad", switch_line(), self._path())
+            cause = "set_grad_enabled" if isinstance(context, torch.set_grad_enabled) else "no_grad"
+            self.recorder.grad_off = (cause, switch_line(), self._path())
 
     def _enter_inference(self, original: Callable[..., Any], context: Any) -> Any:
         self.recorder.settle()
