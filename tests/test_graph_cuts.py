@@ -171,3 +171,40 @@ class DataClamped(Net):
 @pytest.mark.parametrize("kind", [WrittenThroughAView, DataClamped])
 def test_writes_that_leave_the_gradient_its_way_are_no_cut(kind: type[Net]) -> None:
     assert freezelint.audit(kind(), torch.rand(3, 4)).ok
+
+
+class FrozenInForward(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        self.layer.requires_grad_(False)
+        return self.layer(x)
+
+
+class FrozenForOneUse(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        for parameter in self.layer.parameters():
+            parameter.requires_grad = False
+        h: Tensor = self.layer(x)
+        self.layer.requires_grad_(True)
+        return h
+
+
+@pytest.mark.parametrize("kind", [FrozenInForward, FrozenForOneUse])
+def test_what_the_forward_itself_freezes_is_frozen_and_not_cut_off(kind: type[Net]) -> None:
+    model = kind()
+    audit = freezelint.audit(model, torch.rand(3, 4))
+    assert audit.ok
+    assert audit.findings == []
+    assert [row.name for row in audit.parameters() if row.trainable] == ["head.weight", "head.bias"]
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+class ThawedAndDetached(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        self.layer.requires_grad_(False)
+        self.layer.requires_grad_(True)
+        return self.layer(x).detach()  # here
+
+
+def test_a_cut_behind_what_the_forward_set_to_train_is_told() -> None:
+    audit = freezelint.audit(ThawedAndDetached(), torch.rand(3, 4))
+    assert [finding.code for finding in audit.findings] == ["FRZ302"]

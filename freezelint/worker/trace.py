@@ -97,6 +97,7 @@ def trace_recorded(
     places = parameter_places(model, log)
     started = time.perf_counter()
     recording, notes = record_somehow(model, inputs, loss)
+    recording.trainable -= frozen_by_forward(recording)
     trace_s = time.perf_counter() - started
     flow = Flow(recording)
     costs = Costs(flow)
@@ -129,6 +130,21 @@ def trace_recorded(
         "place": place(class_line(model)),
     }
     return report, recording
+
+
+def frozen_by_forward(recording: Recording) -> set[str]:
+    """The parameters that the forward itself freezes, for good or for every use it makes of them."""
+    flags, reached = recording.watch.flags, recording.reached()
+    if not flags:
+        return set()
+    uses = [(id(tensor), requires) for op in recording.recorder.ops for tensor, requires, _ in op.inputs]
+    used = {key for key, _ in uses}
+    used_to_train = {key for key, requires in uses if requires}
+    return {
+        name
+        for name, parameter in recording.parameters.items()
+        if (key := id(parameter)) in flags and name not in reached and (not flags[key] or key in used - used_to_train)
+    }
 
 
 def attribute_freezes(model: nn.Module, log: SetupLog) -> list[Json]:

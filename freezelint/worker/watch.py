@@ -67,6 +67,7 @@ class Watch(TorchFunctionMode):
         self.made_parameters: list[Spot] = []  # parameters that came into being inside the forward
         self.exits: list[Spot] = []  # values that left torch: .item(), .numpy()
         self.fresh: set[int] = set()  # tensors made from such values, or from any other data
+        self.flags: dict[int, bool] = {}  # what was frozen inside the forward -> whether it required grad at the end
         self.read_grads: set[int] = set()  # tensors whose gradient somebody asked for
         self.regions: list[Region] = []
         self.ignored: Line | None = None  # a line whose request for a gradient is passed over
@@ -135,6 +136,8 @@ class Watch(TorchFunctionMode):
     def _required(self, args: Any, kwargs: Any) -> None:
         value = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
         tensor = args[0]
+        if not value or id(tensor) in self.flags:
+            self.flags[id(tensor)] = bool(value)
         if value and not tensor.requires_grad and not isinstance(tensor, nn.Parameter):
             made = any(frame.f_code is nn.Parameter.__new__.__code__ for frame in frames())
             (self.made_parameters if made else self.hidden_leaves).append(self._spot(tensor, "requires_grad"))
