@@ -296,3 +296,49 @@ def test_odd_programs_do_not_stop_the_reader(text: str) -> None:
 
     report = lint_file("/nowhere/train.py", HEAD + text, Project([Path("/nowhere")]), frozenset(all_rules()))
     assert {finding.code for finding in report.findings} <= {"FRZ002", "FRZ108"}
+
+
+def test_a_class_stands_for_its_subclasses_in_a_table() -> None:
+    read = story(
+        """
+        class Small(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Linear(2, 2)
+        class Large(Small):
+            def __init__(self):
+                super().__init__()
+                self.more = nn.Linear(2, 2)
+        class Other(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.head = nn.Linear(2, 2)
+        net = {"small": Small, "large": Large, "other": Other}[input()]()
+        """
+    )
+    assert {param.owner.name for param in read.parameters if param.owner} == {"body", "head"}
+
+
+def test_helpers_without_tensors_are_read_once_and_answer_alike() -> None:
+    helpers = """
+    def newest(version, wanted="2.0"):
+        return version.split(".") >= wanted.split(".")
+
+    def chosen(name):
+        return name if name in ("sgd", "adam") else "sgd"
+    """
+    program = """
+    from helpers import chosen, newest
+    for _ in range(2):
+        kind = chosen("adam")
+        other = chosen("sgd")
+        newest(torch.__version__)
+    net = nn.Linear(2, 2)
+    if kind == "adam" and other == "sgd":
+        net.requires_grad_(False)
+    """
+    read = story(program, helpers=helpers)
+    assert set(frozen(read).values()) == {False}
+    info = read.file.project.file(read.file, "helpers", 0)
+    kept = [key for key in read.file.project.recalled if key[0].file is info]
+    assert sorted(key[0].name for key in kept) == ["chosen", "chosen", "newest"]

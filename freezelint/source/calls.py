@@ -132,6 +132,9 @@ def call_union(reader: Reader, callee: Union, args: list[Value], kwargs: dict[st
         return lambda: results.append(call(reader, option, args, kwargs, node))
 
     choices = [option for option in callee.options if option != NONE]
+    kinds = {option.info for option in choices if isinstance(option, Cls)}
+    if len(kinds) > 1:  # a class stands for its subclasses in a table of models
+        choices = [o for o in choices if not isinstance(o, Cls) or not kinds.intersection(o.info.lineage()[0][1:])]
     if len(choices) == 1:
         return call(reader, choices[0], args, kwargs, node)
     reader.fork(reader.fresh(), [(i, arm(option)) for i, option in enumerate(choices)])
