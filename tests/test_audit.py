@@ -36,6 +36,35 @@ def test_a_model_that_trains_is_ok() -> None:
     assert any(node.target is torch.ops.aten.addmm.default for node in audit.graph.nodes)
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_the_graph_returns_what_the_model_does_or_the_given_loss(given: bool) -> None:
+    class Both(Net):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            hidden = self.front(x).relu_()
+            return {"out": self.back(hidden), "part": hidden.split([1, 3], 1)[1], "same": x}
+
+    model, x = Both(cut=False), torch.rand(3, 4)
+    graph = freezelint.audit(model, x, loss=(lambda out: out["out"].sum()) if given else None).graph
+    real = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    values = [real.get(node.meta["target"], x) for node in graph.nodes if node.op == "placeholder"]
+    expected = model(x)
+    torch.testing.assert_close(
+        torch.fx.Interpreter(torch.fx.GraphModule(nn.Module(), graph)).run(*values),
+        expected["out"].sum().detach() if given else tuple(value.detach() for value in expected.values()),
+    )
+
+
+def test_the_metadata_of_the_graph_agree_on_what_requires_grad() -> None:
+    graph = freezelint.audit(Net(cut=True), torch.rand(3, 4)).graph
+    flags = [
+        (node.meta["tensor_meta"].requires_grad, node.meta["requires_grad"])
+        for node in graph.nodes
+        if {"tensor_meta", "requires_grad"} <= node.meta.keys() and node.op == "call_function"
+    ]
+    assert {one for one, _ in flags} == {True, False}
+    assert all(one is other for one, other in flags)
+
+
 def test_a_detached_part_is_found_at_its_line() -> None:
     audit = freezelint.audit(Net(cut=True), torch.rand(3, 4))
     assert not audit.ok

@@ -243,9 +243,7 @@ def test_the_recording_is_an_fx_graph_that_runs() -> None:
         if node.op == "placeholder"
     ]
     interpreter = fx.Interpreter(fx.GraphModule(nn.Module(), recorder.graph), garbage_collect_values=False)
-    interpreter.run(*values)
-    output = recorder.nodes[id(recorder.ops[-1].outputs[0])].node
-    torch.testing.assert_close(interpreter.env[output], model(x).detach())
+    torch.testing.assert_close(interpreter.run(*values), model(x).detach())
 
 
 def test_nodes_carry_the_usual_metadata() -> None:
@@ -257,6 +255,8 @@ def test_nodes_carry_the_usual_metadata() -> None:
     assert inside.meta["grad_mode"] is False
     assert outside.meta["grad_mode"] is True
     assert outside.meta["requires_grad"] is True
+    assert outside.meta["tensor_meta"].requires_grad is True
+    assert inside.meta["tensor_meta"].requires_grad is False
     assert "return self.third(hidden)" in outside.meta["stack_trace"]
     assert tuple(outside.meta["val"].shape) == tuple(outside.meta["tensor_meta"].shape) == (4, 6)
     assert {node.meta["phase"] for node in recording.recorder.graph.nodes} >= {"forward", "backward"}

@@ -190,6 +190,7 @@ def _run(recording: Recording, mode: FakeTensorMode | None, args: Any, kwargs: A
             ends = _ends(output, loss, (args, kwargs))
             recording.losses, recording.other_outputs = ends.losses, ends.others
             recording.notes += ends.notes
+        recorder.give_back([tensor for _, tensor in (recording.outputs if loss is None else recording.losses)])
         recorder.settle()
         if recorder.shadows.decided_by_chance:
             recording.notes.append("a random number decides what runs: the more likely way was taken")

@@ -28,8 +28,8 @@ class GraphNode:
         return list(dict.fromkeys(_inside((self.args, self.kwargs))))
 
 
-def as_graph(nodes: Iterable[GraphNode]) -> fx.Graph:
-    """The graph of nodes in the order in which they were recorded, its inputs first."""
+def as_graph(nodes: Iterable[GraphNode], returned: list[GraphNode]) -> fx.Graph:
+    """The graph of nodes in the order of their recording, its inputs first; it returns one value or a tuple of them."""
     graph = fx.Graph()
     last: fx.Node | None = None
     for node in nodes:
@@ -39,6 +39,12 @@ def as_graph(nodes: Iterable[GraphNode]) -> fx.Graph:
         else:
             node.node = graph.call_function(node.target, _made(node.args), _made(node.kwargs))
         node.node.meta = node.meta
+        described = node.meta.get("tensor_meta")
+        if described is not None:  # made before autograd was done with the result
+            node.meta["tensor_meta"] = described._replace(requires_grad=node.meta.get("requires_grad", False))
+    values = tuple(node.meta["val"] for node in returned)
+    output = graph.output(_made(returned[0] if len(returned) == 1 else tuple(returned)))
+    output.meta = {"val": values[0] if len(values) == 1 else values, "phase": "forward"}
     return graph
 
 

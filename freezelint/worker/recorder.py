@@ -75,6 +75,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.phase = "forward"
         self.ops: list[Op] = []
         self.recorded: list[GraphNode] = []  # in the order of their making
+        self.returned: list[GraphNode] = []  # what the graph gives back
         self.backward_nodes: list[GraphNode] = []
         self.grads: list[Grad] = []
         self.modules: list[tuple[str, str]] = []  # (path, class) of the running modules, outermost first
@@ -91,7 +92,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @cached_property
     def graph(self) -> fx.Graph:
         """Everything that was recorded until it is first asked for."""
-        return as_graph(self.recorded)
+        return as_graph(self.recorded, self.returned)
+
+    def give_back(self, results: list[Tensor]) -> None:
+        """Make these tensors what the graph returns."""
+        with torch._C.DisableTorchFunction():
+            self.returned = [self._map(tensor) for tensor in results]
 
     def placeholder(self, tensor: Tensor, name: str, role: str) -> GraphNode:
         """Make a parameter, buffer, input or constant an input of the graph."""
