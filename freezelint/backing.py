@@ -21,6 +21,14 @@ def borne_out(finding: Finding, facts: Facts) -> Evidence | None:
     return Evidence("run", Verdict.CONFIRMED, told, facts.device, {"steps": facts.steps}) if told else None
 
 
+def about(finding: Finding, names: Sequence[str]) -> set[str]:
+    """Those of a model's parameters that are named by a claim on its map, or lie in a module that is; all of them
+    where it names none, as one on the loss does, or leaves some out for length."""
+    tokens = NAMES.split(finding.claim.subject) if finding.claim else []
+    told = {name for name in names if any(f"{name}.".startswith(f"{token}.") for token in tokens if token)}
+    return told if told and not tokens[-1].endswith(" more") else set(names)
+
+
 def _told(finding: Finding, rows: Sequence[Parameter], steps: int) -> str:
     if not rows or finding.claim is None:
         return ""

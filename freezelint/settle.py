@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from freezelint import book
-from freezelint.backing import borne_out
+from freezelint.backing import about, borne_out
 from freezelint.config import Resolver
 from freezelint.findings import ClaimKind, Evidence, Finding, Location, Severity, Verdict
 from freezelint.rule import ask, table
@@ -144,7 +144,8 @@ def graph_findings(reports: Iterable[ModelReport], check: Check) -> list[Finding
 
 def in_graph(finding: Finding, report: ModelReport) -> Finding:
     """A finding of a traced model, with what the trace counted."""
-    names = [row.name for row in report.starved()]
+    known = about(finding, [row.name for row in report.parameters])
+    names = [row.name for row in report.starved() if row.name in known]
     numbers: dict[str, float] = {"starved_parameters": len(names)} if names else {}
     detail = f"the trace of `{report.name}` shows it"
     if names and finding.claim is not None and finding.claim.kind is ClaimKind.STARVED:
@@ -160,7 +161,9 @@ def in_graph(finding: Finding, report: ModelReport) -> Finding:
 
 def in_run(finding: Finding, facts: Facts) -> Finding:
     """A finding of the map that a run walked, with what the run counted."""
-    names = [one.name for one in facts.parameters if one.trainable and one.optimizers and not one.steps_with_gradient]
+    known = about(finding, [one.name for one in facts.parameters])
+    held = [one for one in facts.parameters if one.trainable and one.optimizers and one.name in known]
+    names = [one.name for one in held if not one.steps_with_gradient]
     numbers: dict[str, float] = {"steps": facts.steps, **({"starved_parameters": len(names)} if names else {})}
     detail = f"{_steps(facts.steps)} showed it"
     if names and finding.claim is not None and finding.claim.kind is ClaimKind.STARVED:

@@ -207,6 +207,35 @@ def test_the_map_rules_speak_of_a_trace_at_its_lines(tmp_path: Path) -> None:
     assert len(report.starved()) == 13
 
 
+def test_evidence_names_the_parameters_of_its_own_finding_alone(tmp_path: Path) -> None:
+    report = traced(
+        tmp_path,
+        """
+        class Two(Net):
+            def __init__(self):
+                super().__init__()
+                self.shift = nn.Parameter(torch.zeros(16))
+                self.spare = nn.Parameter(torch.zeros(3))
+
+            def forward(self, tokens):
+                hidden = self.embed(tokens).detach()
+                hidden = hidden + self.shift.data
+                return self.head(self.layers(hidden).mean(dim=1))
+
+        def build():
+            return Two()
+        """,
+    )
+    found = [in_graph(replace(one, evidence=()), report) for one in findings_of(report)]
+    assert {(one.claim.subject, one.evidence[0].detail) for one in found if one.claim} == {
+        (name, f"no gradient reaches `{parameter}` in the trace of `net`")
+        for name, parameter in (("embed", "embed.weight"), ("shift", "shift"), ("spare", "spare"))
+    }
+    assert all(one.evidence[0].numbers == {"starved_parameters": 1} for one in found)
+    ((spare, _),) = told(report, "FRZ313")
+    assert "`spare`: 1 parameter gets no gradient" in spare.message
+
+
 def test_a_gradient_asked_for_inside_the_forward_has_its_price_told(tmp_path: Path) -> None:
     report = traced(
         tmp_path,

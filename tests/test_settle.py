@@ -10,10 +10,10 @@ import pytest
 from tool import freezelint, write
 
 from freezelint import book
-from freezelint.facts import Facts
+from freezelint.facts import Facts, Parameter
 from freezelint.findings import Claim, ClaimKind, Evidence, Finding, Location, Related, Verdict
 from freezelint.gradient_map import GradientMap
-from freezelint.settle import listed, merge, same, settled
+from freezelint.settle import in_run, listed, merge, same, settled
 
 ALL = frozenset(book.codes())
 MODEL = """import torch
@@ -111,6 +111,22 @@ def test_what_the_graph_confirmed_is_not_refuted() -> None:
 def test_run_of_a_model_alone_does_not_refute_what_the_training_decides() -> None:
     (evidence,) = settled(finding("FRZ201", 3), [facts(3)], frozenset({"FRZ101"})).evidence
     assert (evidence.verdict, evidence.detail[:25]) == (Verdict.UNSETTLED, "only a run of the trainin")
+
+
+@pytest.mark.parametrize(
+    ("subject", "told"),
+    [
+        ("net.a", "`net.a.weight` had no gradient in 2 steps"),
+        ("loss", "`net.a.weight`, `net.ab.weight` had no gradient in 2 steps"),
+        ("net.c", "2 steps showed it"),
+    ],
+)
+def test_a_run_names_the_parameters_of_the_finding_alone(subject: str, told: str) -> None:
+    names = {"net.a.weight": 0, "net.ab.weight": 0, "net.c.weight": 2}
+    rows = tuple(Parameter(name, 4, True, 1, steps, 0, 2 - steps, 0.0) for name, steps in names.items())
+    starved = replace(finding("FRZ301", 3), claim=Claim(ClaimKind.STARVED, subject))
+    (evidence,) = in_run(starved, replace(facts(3), parameters=rows)).evidence
+    assert evidence.detail == told
 
 
 def test_listed() -> None:

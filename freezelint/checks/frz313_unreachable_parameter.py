@@ -20,9 +20,7 @@ RULE = Rule(
     message="no loss depends on `{name}`: {why}, it stays at its initial values",
     claim=ClaimKind.STARVED,
 )
-BESIDE = (
-    "`loss` does not reach `{name}`, the output `{output}` does: its {count} parameters train only if that is added"
-)
+BESIDE = "`loss` does not reach `{name}`, the output `{output}` does: its {count} only if that is added"
 
 
 @RULE.on(Story)
@@ -67,7 +65,8 @@ def check_map(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
     for place, nodes in _by_place(node for node in map_.unreachable(starts) if node.id not in beside):
         name = nodes[0].module or nodes[0].name
         if not used_otherwise(place, name):
-            yield RULE.report(place, name=name, why=f"{len(nodes)} parameters get no gradient", subject=name)
+            why = "1 parameter gets no gradient" if len(nodes) == 1 else f"{len(nodes)} parameters get no gradient"
+            yield RULE.report(place, name=name, why=why, subject=name)
 
 
 @RULE.on(ModelReport)
@@ -77,8 +76,9 @@ def check_outputs(report: ModelReport) -> Iterator[Finding]:
     for output in map_.outputs():
         for place, nodes in _by_place(_only_by(map_, output, report.starts)):
             name, told = nodes[0].module or nodes[0].name, output.name.removeprefix("output.")
+            count = "1 parameter trains" if len(nodes) == 1 else f"{len(nodes)} parameters train"
             yield RULE.report(
-                place, name=name, output=told, count=len(nodes), message=BESIDE, severity=Severity.HINT, subject=name
+                place, name=name, output=told, count=count, message=BESIDE, severity=Severity.HINT, subject=name
             )
 
 
