@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +71,16 @@ def audit(
     TypeError for an argument of another kind.
     """
     from freezelint.worker.guess import example_inputs
+    from freezelint.worker.setup_log import SetupLog
     from freezelint.worker.targets import Built
     from freezelint.worker.trace import trace_recorded
 
     contract = [_patterns("frozen", frozen), _patterns("trainable", trainable)]
     _check_arguments(model, loss, optimizer)
     chosen = example_inputs(Built(model, optimizer, loss, inputs))
-    data, recording = trace_recorded(model, chosen, loss, optimizer)
+    log, caller = SetupLog(), sys._getframe(1)
+    log.asked = caller.f_code.co_filename, caller.f_lineno
+    data, recording = trace_recorded(model, chosen, loss, optimizer, log)
     report = ModelReport.from_json({**data, "name": type(model).__name__})
     report.frozen, report.trainable = contract
     return Audit(report, findings_of(report), recording.recorder.graph)

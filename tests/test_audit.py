@@ -75,6 +75,15 @@ def test_a_detached_part_is_found_at_its_line() -> None:
     assert [row.name for row in audit.parameters() if not row.reached] == ["front.weight", "front.bias"]
 
 
+@pytest.mark.parametrize("model", [Net(cut=False), nn.Sequential(nn.Linear(4, 2))])
+def test_an_optimizer_over_a_model_all_of_which_is_frozen_trains_nothing(model: nn.Module) -> None:
+    model.requires_grad_(False)
+    audit = freezelint.audit(model, torch.rand(3, 4), optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    assert not audit.ok
+    assert [(one.code, one.location.path) for one in audit.findings] == [("FRZ314", __file__)]
+    assert freezelint.audit(model, torch.rand(3, 4)).ok, "without an optimizer nothing is meant to train"
+
+
 def test_print_gives_the_table_and_a_notebook_a_page() -> None:
     audit = freezelint.audit(Net(cut=True), torch.rand(3, 4))
     text = str(audit)

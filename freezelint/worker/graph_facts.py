@@ -31,7 +31,7 @@ def facts(
     held = None if optimizer is None else {id(p) for group in optimizer.param_groups for p in group["params"]}
     found = [
         *undone(model, log), *replaced(model, log, held), *drifting(model, recording, log, places),
-        *unregistered(recording, log, held), *made_in_forward(recording), *nothing_trains(model, log, held),
+        *unregistered(recording, log, held), *made_in_forward(recording), *nothing_trains(model, log, held, places),
     ]  # fmt: skip
     once = {(item["kind"], tuple(item["place"])): item for item in reversed(found) if item["place"]}
     return list(reversed(once.values()))
@@ -138,14 +138,16 @@ def made_in_forward(recording: Recording) -> Iterator[Json]:
             yield fact("unregistered", spot.line, text, "module made in forward", detail)
 
 
-def nothing_trains(model: nn.Module, log: SetupLog, held: set[int] | None) -> Iterator[Json]:
-    """An optimizer was built over a model all of which is frozen."""
+def nothing_trains(model: nn.Module, log: SetupLog, held: set[int] | None, places: dict[str, Line]) -> Iterator[Json]:
+    """An optimizer was built over a model all of which is frozen; told where that was done, where it is known."""
     parameters = list(model.parameters())
     if held is None or not parameters or any(p.requires_grad for p in parameters):
         return
     if not held <= {id(p) for p in parameters}:
         return  # it steps something else, too
     lines = [log.frozen[id(p)] for p in parameters if id(p) in log.frozen]
+    if not lines and log.asked:
+        lines = [next(iter(places.values()), log.asked)]
     if lines:
         detail = f"none of {len(parameters)} parameters requires grad"
         yield fact("nothing_trains", lines[-1], "the optimizer", "frozen", detail)

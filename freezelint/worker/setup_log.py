@@ -33,6 +33,7 @@ class SetupLog(TorchFunctionMode):
         self.flags: dict[int, list[tuple[Line, bool]]] = {}  # what each parameter's flag was set to, in order
         self.plain: dict[tuple[int, str], Line] = {}  # plain attributes that hold containers or tensors
         self.replaced: list[tuple[Line, str, Any, Any]] = []  # line, name, old and new module or parameter
+        self.asked: Line | None = None  # where a model that is already built was asked about
         self._alive: list[Any] = []
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
