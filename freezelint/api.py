@@ -70,6 +70,8 @@ def audit(
     `frozen` and `trainable` are the contract, as patterns of parameter names. Raises what the model raises, and
     TypeError for an argument of another kind.
     """
+    import torch
+
     from freezelint.worker.guess import example_inputs
     from freezelint.worker.setup_log import SetupLog
     from freezelint.worker.targets import Built
@@ -77,10 +79,11 @@ def audit(
 
     contract = [_patterns("frozen", frozen), _patterns("trainable", trainable)]
     _check_arguments(model, loss, optimizer)
-    chosen = example_inputs(Built(model, optimizer, loss, inputs))
     log, caller = SetupLog(), sys._getframe(1)
     log.asked = caller.f_code.co_filename, caller.f_lineno
-    data, recording = trace_recorded(model, chosen, loss, optimizer, log)
+    with torch.inference_mode(False):  # what the caller is in is not where the model trains
+        chosen = example_inputs(Built(model, optimizer, loss, inputs))
+        data, recording = trace_recorded(model, chosen, loss, optimizer, log)
     report = ModelReport.from_json({**data, "name": type(model).__name__})
     report.frozen, report.trainable = contract
     return Audit(report, findings_of(report), recording.recorder.graph)

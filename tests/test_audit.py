@@ -84,6 +84,14 @@ def test_an_optimizer_over_a_model_all_of_which_is_frozen_trains_nothing(model: 
     assert freezelint.audit(model, torch.rand(3, 4)).ok, "without an optimizer nothing is meant to train"
 
 
+def test_the_callers_own_grad_mode_is_not_the_models() -> None:
+    model = Net(cut=False)
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            assert freezelint.audit(model, torch.rand(3, 4)).ok
+            assert freezelint.audit(model).ok
+
+
 def test_print_gives_the_table_and_a_notebook_a_page() -> None:
     audit = freezelint.audit(Net(cut=True), torch.rand(3, 4))
     text = str(audit)

@@ -97,6 +97,20 @@ class InferenceInside(Net):
             return self.layer(doubled + x)  # here
 
 
+class InferenceOutside(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        with torch.inference_mode(), torch.enable_grad():
+            h = self.layer(x)  # here
+        return h.clone()
+
+
+class NoGradInsideInference(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        with torch.inference_mode(), torch.enable_grad(), torch.no_grad():
+            h = self.layer(x)  # here
+        return h.clone()
+
+
 class MergedIntoData(Net):
     def middle(self, x: Tensor) -> Tensor:
         self.head.weight.data += self.layer(x)[:2]  # here
@@ -137,6 +151,8 @@ class AsNumber(Net):
     (EnabledInBetween, "FRZ301", "`torch.no_grad()`"), (OffInsideOn, "FRZ301", "`torch.no_grad()`"),
     (SwitchedBare, "FRZ301", "`torch.set_grad_enabled(False)`"),
     (SwitchedBlock, "FRZ301", "`torch.set_grad_enabled(False)`"),
+    (InferenceOutside, "FRZ301", "`torch.inference_mode()`"),
+    (NoGradInsideInference, "FRZ301", "`torch.inference_mode()`"),
     (InferenceInside, "FRZ301", "`torch.no_grad()`"), (MergedIntoData, "FRZ302", "`.data`"),
     (GradientWithoutGraph, "FRZ303", "`torch.autograd.grad(create_graph=False)`"),
     (OtherOutput, "FRZ303", "`Both`"), (AsNumber, "FRZ302", "`.item()`"),

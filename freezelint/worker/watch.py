@@ -156,6 +156,8 @@ class Watch(TorchFunctionMode):
             self.recorder.grad_off = self._outer.pop(id(context), None)
             return
         self._outer[id(context)] = self.recorder.grad_off
+        if torch.is_inference_mode_enabled():
+            return  # under which no switch brings a graph
         if enabled:
             self.recorder.grad_off = None
         elif torch.is_grad_enabled():
