@@ -15,7 +15,7 @@ from freezelint import book
 from freezelint.backing import about, borne_out
 from freezelint.config import Resolver
 from freezelint.findings import ClaimKind, Evidence, Finding, Location, Severity, Verdict
-from freezelint.rule import ask, table
+from freezelint.rule import ask, locate, table
 
 if TYPE_CHECKING:
     from freezelint.engine import Check, Outcome
@@ -144,7 +144,7 @@ def graph_findings(reports: Iterable[ModelReport], check: Check) -> list[Finding
 
 def in_graph(finding: Finding, report: ModelReport) -> Finding:
     """A finding of a traced model, with what the trace counted."""
-    known = about(finding, [row.name for row in report.parameters])
+    known = _lost_at(finding, report) or about(finding, [row.name for row in report.parameters])
     names = [row.name for row in report.starved() if row.name in known]
     numbers: dict[str, float] = {"starved_parameters": len(names)} if names else {}
     detail = f"the trace of `{report.name}` shows it"
@@ -157,6 +157,13 @@ def in_graph(finding: Finding, report: ModelReport) -> Finding:
         detail = f"without it, the backward pass of `{report.name}` does {change.less(report.present)}"
         numbers = {"saved_flops": change.saved_flops, "share": change.saved_flops / report.present.backward_flops}
     return _with(finding, Evidence("graph", Verdict.CONFIRMED, detail, report.device, numbers))
+
+
+def _lost_at(finding: Finding, report: ModelReport) -> set[str]:
+    """What the cut that a finding tells of starves, which other findings at that cut may tell parts of."""
+    places = [finding.location, *(item.location for item in finding.related)]
+    cuts = [(locate(cut.place), nodes) for cut, nodes in report.cuts() if cut.place is not None]
+    return {node.name for at, nodes in cuts if any(at.touches(place) for place in places) for node in nodes}
 
 
 def in_run(finding: Finding, facts: Facts) -> Finding:
