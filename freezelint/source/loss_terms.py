@@ -61,8 +61,9 @@ def _of_story(map_: GradientMap, story: Story) -> Iterator[Loss]:
 
 def _of_map(map_: GradientMap) -> Iterator[Loss]:
     trained = {i for node in (*map_.losses(), *map_.outputs()) for i in map_.reached([node.id])}
+    summed = None if map_.witness == "graph" else frozenset[int]()  # a trace leaves values out, and lists its terms
     for loss in map_.losses():
-        yield from lost_gradients(map_, loss, trains, trains, trained)
+        yield from lost_gradients(map_, loss, trains, trains, trained, summed)
     yield from constant_losses(map_, trains, trains)
 
 
