@@ -197,7 +197,7 @@ def check(
 @app.command(cls=OneScreen)
 @takes(OF_TRACE)
 def trace(
-    targets: Annotated[list[str], typer.Argument(help="Models as pkg.mod:callable, or scripts.")],
+    targets: Annotated[list[str], typer.Argument(help="pkg.mod:callable, a name in the settings, or a script.")],
     output_format: Annotated[
         str | None,
         option("As of check (html draws the model), svg or dot.", metavar="FORMAT", autocompletion=complete_picture),

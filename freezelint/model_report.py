@@ -38,6 +38,8 @@ class ModuleRow:
 
 @dataclass(frozen=True, slots=True)
 class ParameterRow:
+    """One parameter. `reached`: autograd brings it a gradient; `zero`: one that is exactly zero whatever the data."""
+
     name: str
     shape: tuple[int, ...]
     trainable: bool
@@ -45,6 +47,7 @@ class ParameterRow:
     in_optimizer: bool | None
     place: Location | None  # where it is made
     frozen_at: Location | None = None  # where set-up code froze it
+    zero: bool = False
     output: str = ""  # the output beside the loss that reaches it where the loss does not
 
     @property
@@ -177,8 +180,8 @@ class ModelReport:
         return [node for node in self.map.nodes if node.kind is Kind.INPUT and node.trainable]
 
     def starved(self) -> list[ParameterRow]:
-        """Trainable parameters that got no gradient."""
-        return [row for row in self.parameters if row.trainable and not row.reached]
+        """Trainable parameters that got no gradient, or zeros alone."""
+        return [row for row in self.parameters if row.trainable and (row.zero or not row.reached)]
 
     def change_at(self, location: Location) -> WhatIf | None:
         """The change to an input that is made at this line."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from freezelint.facts import Facts
     from freezelint.model_report import ModelReport
     from freezelint.run_stage import RunResult
+    from freezelint.settings import ModelSettings
 
 Progress = Callable[[str], None]
 STARVATION = frozenset(
@@ -83,13 +84,15 @@ def _verified(
 
 
 def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Outcome:
-    """`freezelint trace pkg.mod:build`: the named models alone."""
+    """`freezelint trace pkg.mod:build`: the named models alone, each as the settings have it where they do."""
     from freezelint.engine import Check, Outcome
     from freezelint.graph_stage import trace_targets
 
     check = Check.of_nothing(resolver)
     outcome = Outcome([], [], check.sources)
-    graph = trace_targets(names, resolver.settings, resolver.folder, progress)
+    targets = [target for name in names for target in _as_set(name, resolver.settings.models)]
+    root = resolver.folder if any(isinstance(target, str) for target in targets) else resolver.settings.root
+    graph = trace_targets(targets, resolver.settings, root, progress)
     outcome.models = len(graph.reports)
     _draw(graph.reports, outcome)
     found = merge([], check.keep(graph_findings(graph.reports, check)))
@@ -100,6 +103,11 @@ def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Out
     outcome.refused_targets = [note.message for note in graph.refused]
     progress("")
     return outcome
+
+
+def _as_set(name: str, models: Sequence[ModelSettings]) -> Sequence[ModelSettings | str]:
+    """The tables of the settings that a name stands for, by `name` or by what they build; else the name itself."""
+    return [model for model in models if name in (model.name, model.build)] or [name]
 
 
 def kept_apart(notes: Iterable[Finding], check: Check) -> list[Finding]:
@@ -145,11 +153,13 @@ def graph_findings(reports: Iterable[ModelReport], check: Check) -> list[Finding
 def in_graph(finding: Finding, report: ModelReport) -> Finding:
     """A finding of a traced model, with what the trace counted."""
     known = _lost_at(finding, report) or about(finding, [row.name for row in report.parameters])
-    names = [row.name for row in report.starved() if row.name in known]
+    starved = [row for row in report.starved() if row.name in known]
+    names = [row.name for row in starved]
     numbers: dict[str, float] = {"starved_parameters": len(names)} if names else {}
     detail = f"the trace of `{report.name}` shows it"
     if names and finding.claim is not None and finding.claim.kind is ClaimKind.STARVED:
-        detail = f"no gradient reaches {listed(names)} in the trace of `{report.name}`"
+        what = "only zeros reach" if all(row.zero for row in starved) else "no gradient reaches"
+        detail = f"{what} {listed(names)} in the trace of `{report.name}`"
     change = report.change_at(finding.location) if finding.code == "FRZ401" else None
     if finding.code == "FRZ401" and change is None and report.present.backward_flops:
         finding = replace(finding, severity=Severity.HINT)  # it costs next to nothing

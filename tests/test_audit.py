@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -65,6 +67,28 @@ def test_the_metadata_of_the_graph_agree_on_what_requires_grad() -> None:
     assert all(one is other for one, other in flags)
 
 
+class Parted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.front, self.head = nn.Linear(4, 4), nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = self.front(x).unbind(0)
+        left, right = torch.split_with_sizes_copy(x, [2, 2], dim=1)
+        return self.head(left) * right + first[:2] * second[:2]
+
+
+def test_each_of_several_results_has_the_metadata_of_a_result() -> None:
+    graph = freezelint.audit(Parted(), torch.rand(2, 4)).graph
+    parts = [node for node in graph.nodes if node.target is operator.getitem]
+    assert [tuple(node.meta["tensor_meta"].shape) for node in parts] == [(4,), (4,), (2, 2), (2, 2)]
+    flags = [(node.meta["tensor_meta"].requires_grad, node.meta["requires_grad"]) for node in parts]
+    assert flags == [(True, True)] * 2 + [(False, False)] * 2
+    for node in parts:
+        assert "in forward" in node.meta["stack_trace"]
+        assert node.meta["phase"] == "forward"
+
+
 def test_a_detached_part_is_found_at_its_line() -> None:
     audit = freezelint.audit(Net(cut=True), torch.rand(3, 4))
     assert not audit.ok
@@ -99,6 +123,30 @@ def test_print_gives_the_table_and_a_notebook_a_page() -> None:
     assert "no gradient reaches 2 trainable parameters: `front.weight`, `front.bias`" in text
     assert "FRZ302" in text
     assert "front" in audit._repr_html_()
+
+
+class Rounded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.front, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.round(self.front(x)))
+
+
+def test_a_gradient_of_zeros_is_none_that_trains() -> None:
+    model = Rounded()
+    audit = freezelint.audit(model, torch.rand(3, 4))
+    model(torch.rand(3, 4)).sum().backward()
+    rows = {row.name: row for row in audit.parameters()}
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        assert rows[name].reached
+        assert rows[name].zero == bool((parameter.grad == 0).all()), name
+    assert "only a gradient of zeros reaches 2 trainable parameters: `front.weight`, `front.bias`" in str(audit)
+    assert {row.path: row.state for row in audit.report.modules if row.own_parameters} == {
+        "front": "starved", "head": "trains",
+    }  # fmt: skip
 
 
 def test_inputs_may_be_inferred_given_by_name_or_by_spec() -> None:

@@ -72,6 +72,34 @@ def test_targets_that_name_no_model_are_refused_and_the_others_traced(folder: Pa
     assert "1 model traced" in result.out
 
 
+SETTINGS = """
+[[tool.freezelint.models]]
+name = "small"
+build = "made:build"
+inputs = "float32[7,4]"
+trainable = ["gone.*"]
+"""
+
+
+@pytest.mark.parametrize("asked", ["small", "made:build"])
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_model_of_the_settings_is_traced_as_they_have_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, asked: str, below: str
+) -> None:
+    (folder / "pyproject.toml").write_text(SETTINGS)
+    (folder / "deeper").mkdir()
+    monkeypatch.chdir(folder / below)
+    result = freezelint("trace", "--python", sys.executable, asked, "--output-format", "full")
+    assert "float32[7,4]" in result.out, result.out + result.err
+    assert "FRZ502" in result.out
+    assert result.code == 1
+
+
+def test_a_model_that_failed_is_counted_in_no_files(folder: Path) -> None:
+    result = freezelint("trace", "--isolated", "--python", sys.executable, "made:raises")
+    assert result.out.splitlines()[-1].startswith("Found 1 error; ") or "Found 1 error\n" in result.out
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_named_pipe_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "pipe.py")

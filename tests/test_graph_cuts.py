@@ -145,6 +145,16 @@ class AsNumber(Net):
         return x * float(self.layer(x).norm())  # here
 
 
+class AsItem(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        return x * self.layer(x).norm().item()  # here
+
+
+class AsList(Net):
+    def middle(self, x: Tensor) -> Tensor:
+        return x + torch.tensor(self.layer(x).tolist())  # here
+
+
 @pytest.mark.parametrize(("kind", "code", "text"), [
     (ThroughData, "FRZ302", "`.data`"), (ThroughAViewOfData, "FRZ302", "`.data`"),
     (ThroughAnAlias, "FRZ302", "`.detach()`"), (DataReplaced, "FRZ302", "`.data`"),
@@ -155,7 +165,8 @@ class AsNumber(Net):
     (NoGradInsideInference, "FRZ301", "`torch.inference_mode()`"),
     (InferenceInside, "FRZ301", "`torch.no_grad()`"), (MergedIntoData, "FRZ302", "`.data`"),
     (GradientWithoutGraph, "FRZ303", "`torch.autograd.grad(create_graph=False)`"),
-    (OtherOutput, "FRZ303", "`Both`"), (AsNumber, "FRZ302", "`.item()`"),
+    (OtherOutput, "FRZ303", "`Both`"), (AsNumber, "FRZ302", "`float()`"),
+    (AsItem, "FRZ302", "`.item()`"), (AsList, "FRZ302", "`.tolist()`"),
 ])  # fmt: skip
 def test_one_cause_is_told_at_its_line(kind: type[Net], code: str, text: str) -> None:
     audit = freezelint.audit(kind(), torch.rand(3, 4))

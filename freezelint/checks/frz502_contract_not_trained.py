@@ -33,6 +33,8 @@ def reason(row: ParameterRow) -> str:
         return "do not require a gradient"
     if not row.reached:
         return f"get no gradient from `loss`, only from the output `{row.output}`" if row.output else "get no gradient"
+    if row.zero:
+        return "get a gradient of zeros"
     return "are in no optimizer" if row.in_optimizer is False else ""
 
 

@@ -65,7 +65,7 @@ def sum_up(report: Report) -> str:
     """The last line: what was found, in how much, and what was settled."""
     counts = Counter(finding.severity for finding in report.findings)
     found = [plural(counts[severity], severity.value) for severity in Severity if counts[severity]]
-    where = f" in {plural(report.files, 'file')}" if report.files or not report.models else ""
+    where = f" in {plural(report.files, 'file')}" if report.files or not (report.models or report.findings) else ""
     parts = [f"Found {', '.join(found)}{where}" if found else f"All checks passed{where}"]
     if report.fixed:
         parts.append(f"{report.fixed} fixed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from freezelint.model_report import Bill, ModelReport, ModuleRow, count, flop, size
+from freezelint.output import plural
 
 MOST_ROWS = 14
 MOST_LOSSES = 6
@@ -100,14 +101,15 @@ def _starved(report: ModelReport) -> list[str]:
     starved = report.starved()
     if not starved:
         return []
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, bool], list[str]] = {}
     for row in starved:
-        groups.setdefault(row.output, []).append(f"`{row.name}`")
+        groups.setdefault((row.output, row.zero), []).append(f"`{row.name}`")
     told = []
-    for output, names in groups.items():
+    for (output, zero), names in groups.items():
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        what = "only a gradient of zeros" if zero else "no gradient"
         but = f" from `loss`, only from the output `{output}`" if output else ""
-        told.append(f"no gradient reaches {len(names)} trainable parameters{but}: {', '.join(names[:4])}{more}")
+        told.append(f"{what} reaches {plural(len(names), 'trainable parameter')}{but}: {', '.join(names[:4])}{more}")
     return told
 
 

@@ -140,7 +140,7 @@ def _count_parameters(report: ModelReport, parts: dict[str, Part], rows: dict[st
         owners.add(owner)
         row = rows.get(owner)
         if parameter.trainable:
-            state = "trains" if parameter.reached else "starved"
+            state = "trains" if parameter.reached and not parameter.zero else "starved"
         else:
             state = "passes" if row and (row.state == "passes" or row.present.dgrad_flops) else "frozen"
         _nearest(owner, parts).elements[state] += parameter.elements

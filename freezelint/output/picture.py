@@ -25,7 +25,7 @@ ROWS_AT_FIRST = 40
 LETTERS = {"starved": "s", "trains": "t", "passes": "p", "frozen": "f"}
 MEANING = {
     "trains": "trainable, a gradient arrives",
-    "starved": "trainable, no loss reaches it",
+    "starved": "trainable, no gradient arrives, or zeros alone",
     "passes": "frozen, the gradient goes through: dgrad only",
     "frozen": "frozen, no gradient comes here",
 }

@@ -66,4 +66,4 @@ def why_cut(op: Op, out: Tensor, region: Region | None) -> Cut:
 
 def exit_cut(spot: Spot) -> Cut:
     """A value left torch and came back as plain data."""
-    return Cut(spot.what, spot.line, {"item": ".item()", "numpy": ".numpy()"}[spot.what], spot.path)
+    return Cut(spot.what, spot.line, spot.text, spot.path)

@@ -6,9 +6,12 @@ Making an `fx.Node` costs more than running its operation on fake tensors, and f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import getitem
 from typing import Any
 
 from torch import fx
+
+OF_THE_CALL = ("phase", "stack_trace")
 
 
 class GraphNode:
@@ -39,6 +42,8 @@ def as_graph(nodes: Iterable[GraphNode], returned: list[GraphNode]) -> fx.Graph:
         else:
             node.node = graph.call_function(node.target, _made(node.args), _made(node.kwargs))
         node.node.meta = node.meta
+        if node.target is getitem:  # of several results one, made where they were
+            node.meta.update({key: node.args[0].meta[key] for key in OF_THE_CALL if key in node.args[0].meta})
         described = node.meta.get("tensor_meta")
         if described is not None:  # made before autograd was done with the result
             node.meta["tensor_meta"] = described._replace(requires_grad=node.meta.get("requires_grad", False))

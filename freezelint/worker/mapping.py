@@ -95,6 +95,12 @@ class Mapper:
                     found.setdefault(known.name, bare(name))
         return found
 
+    def zeroed(self) -> set[str]:
+        """The trainable parameters whose gradient arrives as exact zeros: every way has a derivative of zero on it."""
+        moved = self._behind({value for _, value, _ in self.losses}, lambda way: way.cut is None)
+        values = self.flow.values
+        return (self.reached & self.flow.recording.trainable) - {values[value].name for value in moved}
+
     def _terms(self, value: int, depth: int) -> Iterator[int]:
         op = self.flow.values[value].op
         ways = [way for way in self.flow.into[value] if way.op is op and self._scalar(way.source)]

@@ -17,11 +17,12 @@ from .setup_log import SetupLog
 Json = dict[str, Any]
 
 
-def module_rows(recording: Recording, costs: Costs, whole: Costs) -> list[Json]:
+def module_rows(recording: Recording, costs: Costs, whole: Costs, zeroed: set[str]) -> list[Json]:
     """One row a module, in the order of the model, plus one for each path that costs came from outside of it."""
+    graded = recording.graded - {id(recording.parameters[name]) for name in zeroed}
     known = dict(recording.model.named_modules(remove_duplicate=False))
     switched = {id(recording.parameters[name]) for name in recording.trainable}  # a tied one has a name only once
-    rows = [_row(path, module, recording.graded, switched, costs, whole) for path, module in known.items()]
+    rows = [_row(path, module, graded, switched, costs, whole) for path, module in known.items()]
     others = sorted({*costs.by_path, *whole.by_path} - set(known))
     return rows + [{"path": p, "class": "", "state": "", **_bills(p, costs, whole), **NO_PARAMETERS} for p in others]
 
@@ -48,8 +49,8 @@ def _row(path: str, module: nn.Module, graded: frozenset[int], switched: set[int
 
 
 def _state(path: str, own: Json, trainable: list[str], got: list[str], costs: Costs) -> str:
-    """trains, starved (some trainable parameter without gradient), passes (frozen, a gradient goes through), frozen,
-    through and idle (no parameters of its own, with and without a gradient passing)."""
+    """trains, starved (some trainable parameter without a gradient, or with zeros alone), passes (frozen, a gradient
+    goes through), frozen, through and idle (no parameters of its own, with and without a gradient passing)."""
     passed = path in costs.passed
     if trainable:
         return "trains" if len(got) == len(trainable) else "starved"
@@ -72,6 +73,7 @@ def parameter_rows(
     log: SetupLog,
     places: dict[str, Line],
     otherwise: dict[str, str],
+    zeroed: set[str],
 ) -> list[Json]:
     """Every parameter of the user's model, by name; `otherwise`: the output that reaches it where no loss does."""
     originals = dict(model.named_parameters())
@@ -81,6 +83,7 @@ def parameter_rows(
             "shape": list(parameter.shape),
             "trainable": name in recording.trainable,
             "reached": id(parameter) in recording.graded,
+            "zero": name in zeroed,
             "output": otherwise.get(name, ""),
             "in_optimizer": None if stepped is None else id(originals[name]) in stepped,
             "place": place(places.get(name)),

@@ -135,7 +135,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     continue
                 node = autograd_node(out)
                 op.after[index] = (out.requires_grad, node)
-                op.node.meta["requires_grad"] = op.node.meta.get("requires_grad", False) or out.requires_grad
+                for made in {op.node, self.nodes.get(id(out), op.node)}:  # of several results, its own node, too
+                    made.meta["requires_grad"] = made.meta.get("requires_grad", False) or out.requires_grad
                 if node is not None and not isinstance(node, Tensor):
                     self.op_of.setdefault(node, op)
 
@@ -191,13 +192,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.alive.append(out)
         self._keep(node, out)
         if isinstance(out, Tensor):
-            if has_storage(out):
-                shape, stride = out.shape, out.stride()
-                meta["tensor_meta"] = TensorMetadata(shape, out.dtype, out.requires_grad, stride, None, False, {})
+            meta.update(described(out))
         elif isinstance(out, (tuple, list)):
             for index, item in enumerate(out):
                 if isinstance(item, Tensor):
-                    self._keep(GraphNode(getitem, (node, index), {}, {**meta, "val": item}), item)
+                    self._keep(GraphNode(getitem, (node, index), {}, {**meta, "val": item, **described(item)}), item)
         return node
 
     def _module_stack(self) -> dict[str, tuple[str, str]]:
@@ -226,6 +225,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         grad.last = len(self.backward_nodes)
         grad.results = list(results)
         self.grads.append(grad)
+
+
+def described(t: Tensor) -> dict[str, Any]:
+    """What fx's shape propagation says of a result; `requires_grad` is put right once autograd is done with it."""
+    if not has_storage(t):
+        return {}
+    return {"tensor_meta": TensorMetadata(t.shape, t.dtype, t.requires_grad, t.stride(), None, False, {})}
 
 
 def autograd_node(t: Tensor) -> Any:

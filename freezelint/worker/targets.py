@@ -51,6 +51,8 @@ def build(target: dict[str, Any]) -> Built:
     inputs = target.get("inputs")
     if isinstance(inputs, str) and is_reference(inputs):
         built.inputs = call_without_arguments(resolve(inputs), inputs)
+        if built.inputs is None:
+            raise TargetError(f"`{inputs}` returned None, not inputs")
     elif inputs:
         built.inputs = inputs
     if built.others and (target.get("loss") or inputs):  # which are meant for one model

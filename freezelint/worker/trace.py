@@ -103,6 +103,7 @@ def trace_recorded(
     costs = Costs(flow)
     mapper = Mapper(flow, places)
     gradient_map = mapper.build()
+    zeroed = mapper.zeroed()
     whole = costs
     if any(not p.requires_grad for p in recording.parameters.values() if p.is_floating_point()):
         whole = Costs(Flow(record_like(recording, model, inputs, loss, lambda _name, _now: True)))
@@ -114,9 +115,9 @@ def trace_recorded(
         "inputs": inputs.describe(),
         "inputs_from": inputs.how,
         "parameters": parameter_rows(
-            recording, model, in_optimizer(optimizer), log, places, mapper.reached_otherwise()
+            recording, model, in_optimizer(optimizer), log, places, mapper.reached_otherwise(), zeroed
         ),
-        "modules": module_rows(recording, costs, whole),
+        "modules": module_rows(recording, costs, whole, zeroed),
         "present": bill_json(costs.total()),
         "whole": bill_json(whole.total()),
         "what_if": suggestions(recording, costs, model, inputs, loss),

@@ -33,6 +33,8 @@ API: dict[Any, str] = {
     Tensor.__array__: "numpy",
 }
 
+EXITS = {Tensor.item: ".item()", Tensor.tolist: ".tolist()", Tensor.__float__: "float()", Tensor.numpy: ".numpy()"}
+
 
 @dataclass
 class Spot:
@@ -44,6 +46,7 @@ class Spot:
     line: Line | None
     path: str
     value: float | None = None  # what it was as a number, in a real step
+    text: str = ""  # how it left torch
 
 
 @dataclass
@@ -120,7 +123,7 @@ class Watch(TorchFunctionMode):
             return func(*args, **kwargs)
         outer, recorder.api = recorder.api, API[func]
         if recorder.api in ("item", "numpy") and args[0].is_floating_point():
-            self.exits.append(self._spot(args[0], recorder.api))
+            self.exits.append(self._spot(args[0], recorder.api, EXITS.get(func, f".{recorder.api}()")))
         try:
             out = func(*args, **kwargs)
         finally:
@@ -142,9 +145,9 @@ class Watch(TorchFunctionMode):
             made = any(frame.f_code is nn.Parameter.__new__.__code__ for frame in frames())
             (self.made_parameters if made else self.hidden_leaves).append(self._spot(tensor, "requires_grad"))
 
-    def _spot(self, tensor: Tensor, what: str) -> Spot:
+    def _spot(self, tensor: Tensor, what: str, text: str = "") -> Spot:
         self.recorder.alive.append(tensor)
-        return Spot(tensor, what, len(self.recorder.ops), user_line(), self._path())
+        return Spot(tensor, what, len(self.recorder.ops), user_line(), self._path(), text=text)
 
     def _path(self) -> str:
         return self.recorder.modules[-1][0] if self.recorder.modules else ""
