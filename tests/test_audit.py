@@ -187,10 +187,14 @@ class Branching(nn.Module):
         self.norm = nn.BatchNorm1d(4)
         self.back = nn.Linear(4, 2)
         self.register_buffer("seen", torch.zeros(1))
+        self.calls, self.last, self.history, self.norm.marks = 0, None, ["made"], {"made"}
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.norm(self.front(x))
         self.seen = self.seen + 1
+        self.calls, self.last, self.new = self.calls + 1, hidden, hidden
+        self.history.append("called")
+        self.norm.marks.add("called")
         return self.back(hidden) if hidden.sum() < 1e9 else hidden
 
 
@@ -208,6 +212,8 @@ def test_a_real_step_leaves_model_inputs_and_chance_as_they_were() -> None:
     assert torch.equal(model.back.weight.grad, torch.ones(2, 4))
     assert x.grad is None
     assert torch.equal(chance, torch.get_rng_state())
+    assert (model.calls, model.last, model.history, model.norm.marks) == (0, None, ["made"], {"made"})
+    assert not hasattr(model, "new")
 
 
 def test_what_a_real_step_reaches_is_told_of_the_present_freeze() -> None:

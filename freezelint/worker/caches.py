@@ -1,11 +1,14 @@
-"""Caches of functions behind a model (`functools.lru_cache`): a step on fake tensors may leave none of them there.
+"""What a step leaves behind beside tensors: caches of functions behind a model, and attributes of its modules.
 
-Later steps, the user's own among them, would be handed a tensor without values.
+A cache (`functools.lru_cache`) that a step on fake tensors filled would hand later steps, the user's own among them, a
+tensor without values. A real step counts calls, keeps its last output, and the like.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import _lru_cache_wrapper
@@ -15,6 +18,7 @@ from typing import Any
 from torch import nn
 
 Cache = _lru_cache_wrapper
+CONTAINERS = (list, set, deque, dict, OrderedDict)
 
 
 @contextmanager
@@ -27,6 +31,25 @@ def emptied_after(caches: list[Cache[Any]]) -> Iterator[None]:
         for cache, misses in zip(caches, before):
             if cache.cache_info().misses != misses:
                 cache.cache_clear()
+
+
+@contextmanager
+def attributes_kept(modules: list[nn.Module]) -> Iterator[None]:
+    """Plain attributes are bound to what they were, and lists, sets and dicts among them hold what they held."""
+    of_torch = vars(nn.Module()).keys() - {"training"}
+    before = [(vars(module), dict(vars(module))) for module in modules]
+    values = {id(value): value for _, names in before for name, value in names.items() if name not in of_torch}
+    held = [(value, copy.copy(value)) for value in values.values() if type(value) in CONTAINERS]
+    try:
+        yield
+    finally:
+        for now, names in before:
+            for name in now.keys() - names.keys():
+                del now[name]
+            now.update(names)
+        for value, kept in held:
+            value.clear()
+            (value.extend if isinstance(value, (list, deque)) else value.update)(kept)
 
 
 def caches_of(model: nn.Module) -> list[Cache[Any]]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from .caches import caches_of, emptied_after
+from .caches import attributes_kept, caches_of, emptied_after
 from .fake import device_of, fake_inputs, fake_model
 from .frames import Line
 from .hidden import Hidden, hidden_in
@@ -106,7 +106,7 @@ def record(
 
 @contextmanager
 def left_as_it_was(model: nn.Module, others: list[Tensor]) -> Iterator[None]:
-    """Puts back what a real step changes: values, which tensor a name holds, `requires_grad` and gradients."""
+    """Puts back what a real step changes: values, what a name holds, `requires_grad` and gradients."""
     plain = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]  # whose names can be bound anew
     held = [(m, dict(m._parameters), dict(m._buffers)) for m in plain]
     own = {id(t): t for t in (*model.parameters(), *model.buffers())}.values()
@@ -115,7 +115,8 @@ def left_as_it_was(model: nn.Module, others: list[Tensor]) -> Iterator[None]:
     try:
         for tensor, _, _ in leaves:
             tensor.grad = None
-        yield
+        with attributes_kept(plain):
+            yield
     finally:
         for module, parameters, buffers in held:
             module._parameters.update(parameters)
