@@ -195,9 +195,9 @@ def required_parameters(maker: Callable[..., Any]) -> list[str]:
 
 
 def take(result: Any, name: str) -> Built:
-    """A module, or a tuple, list or dict that holds one and perhaps an optimizer."""
-    if isinstance(result, nn.Module):
-        return Built(result)
+    """A module, alone or built, or a tuple, list or dict that holds one and perhaps an optimizer."""
+    if isinstance(result, (nn.Module, Built)):
+        return result if isinstance(result, Built) else Built(result)
     parts = list(result.values()) if isinstance(result, dict) else result
     if not isinstance(parts, (tuple, list)):
         raise TargetError(f"`{name}` returned {type(result).__name__}, not a torch.nn.Module")

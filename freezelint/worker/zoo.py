@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from .protocol import UnsupportedError
+from .stand_in import torchvision_stand_in
+from .targets import Built
+
+NO_TORCHVISION = "torchvision is not installed: timm was imported with an empty one in its place"
 
 
 def maker(package: str, name: str) -> Callable[[], Any]:
     """A callable that builds the model with random weights; nothing is downloaded."""
+    stand_in = torchvision_stand_in() if package == "timm" else nullcontext(False)
     try:
-        library = importlib.import_module(package)
+        with stand_in as needed:
+            library = importlib.import_module(package)
     except ModuleNotFoundError as error:
         missing = (error.name or package).split(".")[0]
         if missing == package:
@@ -25,7 +32,8 @@ def maker(package: str, name: str) -> Callable[[], Any]:
     if package == "timm":
         if not library.is_model(name.split(".")[0]):
             raise UnsupportedError(f"timm knows no model `{name}`")
-        return lambda: library.create_model(name, pretrained=False)
+        notes = [NO_TORCHVISION] if needed else []
+        return lambda: Built(library.create_model(name, pretrained=False), notes=notes)
     return _transformers(library, name)
 
 

@@ -1,19 +1,9 @@
-"""The models of the zoo: timm's families, smallest first, and transformers' architectures from shallow configs.
-
-timm does not import without torchvision; where that is missing, a private stand-in takes its place while timm is
-imported, and is taken away again. It has names only: nothing in it computes.
-"""
+"""The models of the zoo: timm's families, smallest first, and transformers' architectures from shallow configs."""
 
 from __future__ import annotations
 
 import copy
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import sys
-import types
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -23,6 +13,7 @@ from torch.utils._pytree import tree_map_only
 from freezelint.worker.guess import example_inputs
 from freezelint.worker.inputs import Inputs
 from freezelint.worker.protocol import UnsupportedError
+from freezelint.worker.stand_in import torchvision_stand_in
 from freezelint.worker.targets import Built
 
 DEPTHS = "num_hidden_layers encoder_layers decoder_layers num_layers n_layer n_layers num_decoder_layers".split()
@@ -44,50 +35,6 @@ LARGE = 30_000_000  # parameters from which on a model is narrowed, where that g
 SMALL = "atto femto pico nano tiny xxs _xs mini small 18 _s0 _b0 _a0 050 026 lite".split()  # of each family, first
 HUGE = 100_000_000  # parameters from which on a model of timm counts as large; so do those that want large images
 Maker = Callable[[], nn.Module]
-
-
-class Name(type):
-    """A class that has every attribute one asks for."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return f"{cls.__name__}.{name}"
-
-
-class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds torchvision and all below it; each module holds an empty class for every name."""
-
-    def find_spec(
-        self, fullname: str, _path: Sequence[str] | None, _target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname.partition(".")[0] != "torchvision":
-            return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        def missing(name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return Name(name, (), {})
-
-        module.__getattr__ = missing  # type: ignore[method-assign]
-
-
-@contextmanager
-def torchvision_stand_in() -> Iterator[bool]:
-    """True where a stand-in was needed."""
-    if importlib.util.find_spec("torchvision") is not None:
-        yield False
-        return
-    finder = StandIn()
-    sys.meta_path.append(finder)
-    try:
-        yield True
-    finally:
-        sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
 
 
 def timm_models(light: bool = False) -> Iterator[tuple[str, Maker]]:
