@@ -94,7 +94,7 @@ def trace_named(names: list[str], resolver: Resolver, progress: Progress) -> Out
     root = resolver.folder if any(isinstance(target, str) for target in targets) else resolver.settings.root
     graph = trace_targets(targets, resolver.settings, root, progress)
     outcome.models = len(graph.reports)
-    _draw(graph.reports, outcome)
+    _draw(graph.reports, outcome, asked=True)
     found = merge([], check.keep(graph_findings(graph.reports, check)))
     notes = [
         replace(note, severity=Severity.ERROR) if note.severity is Severity.WARNING else note for note in graph.notes
@@ -234,15 +234,16 @@ def _near(one: Finding, other: Finding) -> bool:
     return any(place.touches(other.location) for place in places)
 
 
-def _draw(reports: Iterable[ModelReport], outcome: Outcome) -> None:
-    """A table of each model, and the model for formats that draw it."""
+def _draw(reports: Iterable[ModelReport], outcome: Outcome, *, asked: bool = False) -> None:
+    """A table of each model, and the model for formats that draw it; of two alike both, if they were `asked` for."""
     from freezelint.output.cost_table import render
 
     told: dict[str, ModelReport] = {}  # by the table without its name: a builder and its class give the same model
     for report in reports:
-        told.setdefault(render(report).removeprefix(report.name), report)
+        text = render(report)
+        told.setdefault(text if asked else text.removeprefix(report.name), report)
     outcome.pictures = list(told.values())
-    outcome.tables = [report.name + text for text, report in told.items()]
+    outcome.tables = list(told) if asked else [report.name + text for text, report in told.items()]
 
 
 def _note(code: str, text: str, severity: Severity = Severity.HINT) -> Finding:
