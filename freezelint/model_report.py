@@ -71,6 +71,11 @@ class WhatIf:
     saved_bytes: int | None
     confirmed: bool
 
+    @property
+    def parts(self) -> str:
+        """What a further freeze takes: `embed`, or several parts."""
+        return self.title.removeprefix("freeze ").removesuffix(" too")
+
     def less(self, present: Bill) -> str:
         """9.8 GFLOP less (86 %) and reads 84 MB less of saved activations."""
         share = round(100 * self.saved_flops / present.backward_flops) if present.backward_flops else 0

@@ -132,6 +132,38 @@ def test_a_parameter_of_the_model_itself_in_front_of_a_frozen_stack_has_its_pric
     assert finding.message.startswith("`prompt` trains in front of frozen layers")
 
 
+def test_parts_that_only_together_keep_backward_going_have_their_price_told(tmp_path: Path) -> None:
+    report = traced(
+        tmp_path,
+        """
+        class Patches(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.proj = nn.Linear(8, 8)
+                self.first = nn.Parameter(torch.zeros(1, 1, 8))
+                self.where = nn.Parameter(torch.zeros(1, 5, 8))
+                self.body = nn.Sequential(*(nn.Linear(8, 8) for _ in range(9))).requires_grad_(False)
+                self.head = nn.Linear(8, 8)
+
+            def forward(self, x):
+                x = torch.cat([self.first.expand(len(x), -1, -1), self.proj(x)], 1) + self.where
+                return self.head(self.body(x))
+
+        def build():
+            return Patches()
+        """,
+        inputs="float32[3,4,8]",
+    )
+    (change,) = report.what_if
+    assert change.title == "freeze `first`, `proj`, `where` too"
+    assert change.names == ("first", "proj.weight", "proj.bias", "where")
+    assert (change.left.dgrad_flops, change.confirmed) == (0, True)
+    ((finding, _),) = told(report, "FRZ403")
+    assert finding.message.startswith("`first`, `proj`, `where` train in front of frozen layers")
+    assert finding.fix is not None
+    assert finding.fix.title.startswith("freezing `first`, `proj`, `where` too would take backward from")
+
+
 def test_no_price_is_told_where_backward_ends_at_the_head(tmp_path: Path) -> None:
     report = traced(
         tmp_path,

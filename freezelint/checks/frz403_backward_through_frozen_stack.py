@@ -13,10 +13,10 @@ RULE = Rule(
     code="FRZ403",
     name="backward-through-frozen-stack",
     message=(
-        "`{part}` trains in front of frozen layers: backward still does {share:.3f} of the work it does with "
+        "{parts} in front of frozen layers: backward still does {share:.3f} of the work it does with "
         "everything trainable"
     ),
-    fix="freezing `{part}` too would take backward from {before} to {after}",
+    fix="freezing {part} too would take backward from {before} to {after}",
     severity=Severity.HINT,
     claim=ClaimKind.WASTED,
 )
@@ -33,15 +33,17 @@ def check(report: ModelReport) -> Iterator[Finding]:
     place = frozen or report.place
     if part is None or place is None:
         return
+    subject = part.parts.split("`")[1]
     made = next((row.place for row in report.parameters if row.name in part.names and row.place), None)
     yield RULE.report(
         place,
-        part=name_of(part),
+        part=part.parts,
+        parts=f"{part.parts} {'train' if '`, `' in part.parts else 'trains'}",
         share=report.share_of_backward(),
         before=flop(report.present.backward_flops),
         after=flop(part.left.backward_flops),
-        subject=name_of(part),
-        related=((made, f"`{name_of(part)}` is made here"),) if made else (),
+        subject=subject,
+        related=((made, f"`{subject}` is made here"),) if made else (),
     )
 
 
@@ -56,13 +58,6 @@ def early_part(report: ModelReport, crossed: int) -> WhatIf | None:
         and change.saved_flops > report.dgrad_threshold * report.whole.backward_flops
     ]
     return min(worth, key=lambda change: sum(sizes[name] for name in change.names), default=None)
-
-
-def name_of(change: WhatIf) -> str:
-    """The common path of what the change freezes."""
-    paths = [name.split(".")[:-1] for name in change.names]
-    shared = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
-    return ".".join(shared) or change.names[0]
 
 
 @RULE.on(Facts)

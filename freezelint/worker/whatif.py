@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,6 +19,10 @@ from .mapping import place, receiver
 Json = dict[str, Any]
 WORTH = 0.05  # share of backward that a change must save
 MOST = 4
+TRIED = 64  # parts
+FRONT = 6  # parts, the first that the forward uses, that are also tried together
+NEARLY, HALF = 0.9, 0.5  # shares of dgrad
+OWN = ("leaf", "line", "spared")  # what is not told
 SHORT = 4000  # operations up to which a step is recorded again for each suggestion
 
 
@@ -30,7 +36,7 @@ def suggestions(recording: Recording, costs: Costs, model: nn.Module, inputs: In
     for change in chosen:
         if len(recording.recorder.ops) < SHORT:
             _confirm(change, now, recording, model, inputs, loss)
-    return [{key: value for key, value in change.items() if key not in ("leaf", "line")} for change in chosen]
+    return [{key: value for key, value in change.items() if key not in OWN} for change in chosen]
 
 
 def _input_changes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
@@ -53,30 +59,77 @@ def _input_changes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
 
 
 def _freezes(recording: Recording, costs: Costs, now: Bill) -> list[Json]:
-    """Freezing one more module, or one more of the model's own parameters, in a model that is partly frozen already."""
-    groups: dict[str, list[str]] = {}
+    """Freezing one more part of a model that is partly frozen already."""
     trainable = [name for name in recording.parameters if name in recording.trainable]
+    if len(trainable) == len(recording.parameters):
+        return []
+    changes: list[Json] = []
+    seen: set[frozenset[str]] = set()
+    for path, names in _modules(trainable).items():
+        if len(seen) <= TRIED:
+            changes += _freeze(_shared(names) or path, names, recording, costs, now, seen)
+    together: list[Json] = []
+    for paths, names in _first_used(trainable, recording):
+        together += _freeze("`, `".join(paths), names, recording, costs, now, seen)
+    most = max((change["spared"] for change in together), default=0)
+    if most < HALF * now.dgrad_flops:  # adapters all over the model, say: the first few of them are nothing to freeze
+        return changes
+    enough = next((change for change in together if change["spared"] > NEARLY * most), None)
+    parts = [change for change in changes if enough and set(change["names"]) < set(enough["names"])]
+    if enough is not None and all(change["spared"] < NEARLY * enough["spared"] for change in parts):
+        changes.append(enough)
+    return changes
+
+
+def _modules(trainable: list[str]) -> dict[str, list[str]]:
+    """The trainable parameters below each module, and each of the model's own, by path."""
+    groups: dict[str, list[str]] = {}
     for name in trainable:
         parts = name.split(".")[:-1] or [name]
         for depth in range(1, min(len(parts), 4) + 1):
             groups.setdefault(".".join(parts[:depth]), []).append(name)
-    changes = []
-    seen: set[frozenset[str]] = set()
-    for path, names in groups.items():
-        members = frozenset(names)
-        if members in seen or len(seen) > 64 or len(trainable) == len(recording.parameters):
-            continue
-        seen.add(members)
-        left = costs.without([recording.parameters[name] for name in names])
-        if left.dgrad_flops < now.dgrad_flops:
-            changes.append(_change("freeze", f"freeze `{path}` too", names, now, left, None))
-    return changes
+    return groups
+
+
+def _shared(names: list[str]) -> str:
+    """The path of the innermost module that holds all of these parameters."""
+    levels = zip(*(name.split(".")[:-1] for name in names))
+    return ".".join(parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, levels))
+
+
+def _first_used(trainable: list[str], recording: Recording) -> Iterator[tuple[list[str], list[str]]]:
+    """The parts the forward uses first, one more each time, as paths and parameters: any one of them alone may keep
+    backward going through all that is frozen behind it."""
+    uses: dict[int, int] = {}
+    for position, op in enumerate(recording.recorder.ops):
+        for tensor, _, _ in op.inputs:
+            uses.setdefault(id(tensor), position)
+    parts: dict[str, list[str]] = {}
+    for name in sorted(trainable, key=lambda name: uses.get(id(recording.parameters[name]), len(uses))):
+        parts.setdefault(name.rpartition(".")[0] or name, []).append(name)
+    front = list(parts.items())[:FRONT]
+    for count in range(2, len(front) + 1):
+        yield [path for path, _ in front[:count]], [name for _, names in front[:count] for name in names]
+
+
+def _freeze(
+    path: str, names: list[str], recording: Recording, costs: Costs, now: Bill, seen: set[frozenset[str]]
+) -> list[Json]:
+    """The change, if it is new and makes backward shorter."""
+    members = frozenset(names)
+    if members in seen:
+        return []
+    seen.add(members)
+    left = costs.without([recording.parameters[name] for name in names])
+    shorter = left.dgrad_flops < now.dgrad_flops
+    return [_change("freeze", f"freeze `{path}` too", names, now, left, None)] if shorter else []
 
 
 def _change(kind: str, title: str, names: list[str], now: Bill, left: Bill, at: Any) -> Json:
     return {
         "kind": kind, "title": title, "names": names, "place": at, "left": asdict(left),
         "saved_flops": now.backward_flops - left.backward_flops, "saved_bytes": None, "confirmed": False,
+        "spared": now.dgrad_flops - left.dgrad_flops,
     }  # fmt: skip
 
 
