@@ -11,9 +11,10 @@ from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source.constructors import frozen_by_eval
-from freezelint.source.edits import eval_beside
+from freezelint.source.edits import eval_beside, is_statement
 from freezelint.source.histories import Entry, freezes, frozen_in, training_mode
 from freezelint.source.left_out import listed, names_of, outermost, root_of
+from freezelint.source.starved import moved_by_hand
 from freezelint.source.story import Context, Event, ModuleCall, Spot, Story, TrainMode
 from freezelint.source.values import Instance, Param, parameters_of, submodules
 
@@ -46,6 +47,8 @@ def drifting_norms(story: Story) -> Iterator[Finding]:
         return
     for drift in drifts(story).values():
         root = root_of(story, drift.params[0])
+        if meant(story, drift, root):
+            continue
         modules = frozen_parts(drift.event, drift.context, drift.params, root)
         names = listed(names_of(root, modules, [] if modules else drift.params))
         related = ((drift.freeze[3], "frozen here"),) if drift.freeze[3] != drift.place else ()
@@ -63,6 +66,18 @@ def frozen_by_eval_alone(story: Story) -> Iterator[Finding]:
         message = "`{target}` holds batch norm and overrides no `train()`: the first `train()` of its owner undoes this"
         title = "override `train()` so that it stays in eval mode"
         yield RULE.report(spot, message=message, fix=title, target=info.name, subject=info.name)
+
+
+def meant(story: Story, drift: Drift, root: Instance | None) -> bool:
+    """Whether the statistics are to move: a pass that is made for them alone; or a moving average of what trains, put in
+    train mode by the author or part of the same module, as a momentum encoder is."""
+    if drift.event.context.mode.flag is False and is_statement(drift.event.spot):
+        return True
+    moved = moved_by_hand(story)
+    if not all(id(param) in moved for param in drift.params):
+        return False
+    beside = parameters_of(root) if root is not None else []
+    return drift.switch is not None or any(story.flag_at(param, drift.event) is not False for param in beside)
 
 
 def drifts(story: Story) -> dict[Spot, Drift]:

@@ -92,7 +92,10 @@ class Mod:
         self.calls_without_grad = 0
         self.called_at: Place | None = None
         self.fed: list[Any] = []  # values with a graph that its first calls were given
+        self.frozen_weight: Any = None  # as it was when it first ran so
+        self.rewritten = False  # that weight moved, though no optimizer holds it
         self.frozen_drift = 0  # forwards in train mode that moved running statistics while the weights were frozen
+        self.drift_without_grad = 0  # those of them under no_grad
         self.drift_at: Place | None = None
         self.drift = 0.0
         self.statistics: Any = None  # a copy of the running mean at first sight

@@ -308,7 +308,12 @@ class Monitor(Scopes, Passes):
             entry.statistics = module.running_mean.detach().clone()
         weights = [p for p in (module.weight, module.bias) if p is not None]
         if not any(p.requires_grad for p in weights):
+            if weights and entry.frozen_weight is None:
+                entry.frozen_weight = weights[0].detach().clone()
+            elif weights and not torch.equal(entry.frozen_weight, weights[0]):
+                entry.rewritten = not any(leaf.optimizers for leaf in entry.own)
             entry.frozen_drift += 1
+            entry.drift_without_grad += not torch.is_grad_enabled()
             entry.drift_at = entry.drift_at or self.places.here(5)
 
     def forward_ended(self, entry: Mod) -> None:

@@ -10,7 +10,7 @@ from .ledger import Leaf, Ledger, Mod
 from .monitor import Monitor
 from .observed import Fact, below, fact, frozen_at, named, size
 from .places import Place
-from .source_text import call_at, lines_above, span
+from .source_text import call_at, lines_above, span, thrown_away
 from .survey import maximal, parent
 from .tape import Node, all_nodes
 
@@ -31,7 +31,7 @@ def norms(ledger: Ledger) -> Iterator[Fact]:
         if not entry.frozen_drift or entry.root is None:
             continue
         mine = entry.own or (below(up) if (up := parent(entry)) else [])
-        if not mine or entry.frozen_drift < 2 or any(toggled(leaf) for leaf in mine):
+        if not mine or entry.frozen_drift < 2 or any(toggled(leaf) for leaf in mine) or meant(entry, mine):
             continue
         freeze = frozen_at(mine[0])
         place = put_in_train(entry) or freeze
@@ -45,6 +45,21 @@ def norms(ledger: Ledger) -> Iterator[Fact]:
             forwards=entry.frozen_drift,
             moved=entry.drift,
         )
+
+
+def meant(entry: Mod, mine: list[Leaf]) -> bool:
+    """Whether the statistics are to move: a pass made for them alone; or a moving average of what trains, put in train
+    mode by the script or part of the same module, as a momentum encoder is."""
+    root = entry.root
+    alone = entry.drift_without_grad == entry.frozen_drift
+    if alone and root is not None and root.called_at and thrown_away(root.called_at):
+        return True
+    if not moved_by_hand(mine) and not entry.rewritten:
+        return False
+    top = entry
+    while (above := parent(top)) is not None:
+        top = above
+    return put_in_train(entry) is not None or any(leaf.wanted for leaf in below(top))
 
 
 def toggled(leaf: Leaf) -> bool:

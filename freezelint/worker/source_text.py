@@ -41,6 +41,13 @@ def call_at(place: Place, function: str) -> ast.Call | None:
     return None
 
 
+def thrown_away(place: Place) -> bool:
+    """Whether the call at a place is a statement of its own: nobody looks at what it gives."""
+    module = tree(filename(place))
+    calls = (node for node in ast.walk(module) if isinstance(node, ast.Expr)) if module else ()
+    return any(isinstance(node.value, ast.Call) and node.lineno == place[1] for node in calls)
+
+
 def loop_around(place: Place) -> ast.For | None:
     """The innermost `for` whose body holds a place."""
     module = tree(filename(place))
