@@ -69,8 +69,8 @@ def frozen_by_eval_alone(story: Story) -> Iterator[Finding]:
 
 
 def meant(story: Story, drift: Drift, root: Instance | None) -> bool:
-    """Whether the statistics are to move: a pass that is made for them alone; or a moving average of what trains, put in
-    train mode by the author or part of the same module, as a momentum encoder is."""
+    """Whether the statistics are to move: a pass that is made for them alone; or a moving average of what trains, put
+    in train mode by the author or part of the same module, as a momentum encoder is."""
     if drift.event.context.mode.flag is False and is_statement(drift.event.spot):
         return True
     moved = moved_by_hand(story)
