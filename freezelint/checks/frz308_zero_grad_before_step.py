@@ -47,7 +47,7 @@ def zeroed_each_time(step: Step, story: Story) -> Iterator[Finding]:
     zeroed = [e for e in beside if isinstance(e, ZeroGrad) and stepping.zeroes(e, step)]
     backwards = [e for e in beside if stepping.may_reach(e, step)]
     if zeroed and backwards and not stepping.gradients_used(backwards[0], step, story):
-        yield _report(zeroed[0], step, EACH_TIME, test=step.spot.file.code(test))
+        yield _report(zeroed[0], step, EACH_TIME, test=" ".join(test.text.split()))
 
 
 @RULE.on(Step)

@@ -8,7 +8,7 @@ from typing import Any
 from freezelint.gradient_map import Cause, Cut
 from freezelint.source import cst, elements, library, modules, objects, stand_ins
 from freezelint.source.reader import Reader
-from freezelint.source.story import Called, ZeroGrad
+from freezelint.source.story import Called, Spot, ZeroGrad
 from freezelint.source.values import (
     FALSE,
     NONE,
@@ -101,17 +101,18 @@ def apply(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst
     from freezelint.source.calls import call
 
     reader.emit(Called, node, "apply", owner, args, kwargs, owner)
-    if args and not (isinstance(args[0], Func) and only_initialises(reader, args[0].info.node.body)):
+    given = args[0].info if args and isinstance(args[0], Func) else None
+    if args and not (given is not None and only_initialises(reader, Spot(given.file, given.node.body))):
         for part in elements.module_parts(reader, owner, named=False, children=False).items[:24]:
             call(reader, args[0], [part], {}, node)
     return owner
 
 
-def only_initialises(reader: Reader, body: cst.CSTNode) -> bool:
+def only_initialises(reader: Reader, body: Spot) -> bool:
     """Whether a body run on every submodule only draws weights, before anything was frozen: nothing to learn there."""
     if reader.froze:
         return False
-    text = reader.frame.file.code(body)
+    text = body.text
     return ("init" in text or ".data" in text) and not any(word in text for word in TELLING)
 
 

@@ -355,7 +355,8 @@ class Project:
         parts = module.split(".") if module else []
         for base in [folder] if dots else self._bases(folder):
             path = os.path.join(base, *parts)
-            for candidate in (os.path.join(path, "__init__.py"), f"{path}.py" if parts else ""):
+            for file in (os.path.join(path, "__init__.py"), f"{path}.py" if parts else path):
+                candidate = os.path.normpath(file)  # as the files of a check are called: `./a.py` is `a.py`
                 if candidate in self.overlay or os.path.isfile(candidate):
                     return candidate
         return None

@@ -164,7 +164,7 @@ def for_loop(reader: Reader, node: cst.For) -> str | None:
 
 
 def _loop(reader: Reader, node: cst.For, iterable: Value) -> str | None:
-    if isinstance(iterable, Seq) and iterable.kind == "generator" and only_initialises(reader, node.body):
+    if isinstance(iterable, Seq) and iterable.kind == "generator" and only_initialises(reader, reader.spot(node.body)):
         return None
     numbers = ranges.picked(iterable, reader.frame.file, node.target, node.body) if len(reader.loops) < 2 else None
     items, exact = (numbers, True) if numbers is not None else iterate(reader, iterable, node.iter)

@@ -90,8 +90,8 @@ def gradients_used(first: Event, step: Step, story: Story) -> bool:
     return any(touches_gradients(event) for event in story.events[first.seq : step.seq])
 
 
-def window(step: Step, story: Story) -> cst.BaseExpression | None:
-    """The test that lets only every n-th pass step."""
+def window(step: Step, story: Story) -> Spot | None:
+    """The test that lets only every n-th pass step; it may stand in another file than the step."""
     tests = [(step.spot, test) for _, test in tests_over(step.spot)]
     for branch, _ in step.context.arms:
         spot = story.branches.get(branch)
@@ -99,18 +99,18 @@ def window(step: Step, story: Story) -> cst.BaseExpression | None:
             tests.append((spot, spot.node))
     for spot, test in tests:
         if WINDOW.search(spot.file.code(resolved(spot.file, spot, test))):
-            return test
+            return Spot(spot.file, test)
     return None
 
 
-def beside(event: Event, step: Step, test: cst.BaseExpression, story: Story) -> bool:
+def beside(event: Event, step: Step, test: Spot, story: Story) -> bool:
     """Whether an event happens in the pass of the step, but whether or not the window is full."""
     if not same_pass(event, step) or not step.context.implies(event.context):
         return False
-    gates = {branch for branch, spot in story.branches.items() if spot.node is test}
+    gates = {branch for branch, spot in story.branches.items() if spot == test}
     if any(branch in gates for branch, _ in event.context.arms):
         return False
-    return all(known is not test for _, known in tests_over(event.spot))
+    return all(known is not test.node for _, known in tests_over(event.spot))
 
 
 def accumulates(event: Event, story: Story) -> bool:
