@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tool import freezelint, write
 
-ACCUMULATOR = '''"""Gradients of several batches in one step: lines that make the offsets of the other file say nothing here."""
+ACCUMULATOR = '''"""Gradients of several batches in one step: other lines, other offsets, than those of the training."""
 
 
 class Accumulator:
@@ -44,3 +44,103 @@ def test_a_condition_is_quoted_from_its_own_file(folder: Path) -> None:
     told = freezelint("--output-format", "concise", ".").out
     assert "accumulate.py:9:9: FRZ308" in told
     assert "waits for `(i + 1) % 4 == 0`:" in told
+
+
+GROUPS = """def split(model):
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return {
+        "decay": (p for name, p in named if p.ndim > 1),
+        "no_decay": (p for name, p in named if p.ndim < 2),
+    }
+
+
+def trainable(model):
+    return (p for p in model.parameters() if p.requires_grad)
+
+
+def count(params):
+    return sum(p.numel() for p in params)
+
+
+def optimizer(params, lr):
+    return torch.optim.SGD(params, lr=lr)
+"""
+COUNTS = """import torch
+from groups import count, split
+
+
+def build(model, decay):
+    groups = split(model)
+    for name, group in groups.items():
+        print(name, count(group))
+    return torch.optim.SGD(
+        [
+            {"params": groups["decay"], "weight_decay": decay},
+            {"params": groups["no_decay"]},
+        ],
+        lr=0.1,
+    )
+
+
+model = torch.nn.Linear(8, 2)
+optimizer = build(model, 0.1)
+model(torch.randn(4, 8)).square().mean().backward()
+optimizer.step()
+"""
+CLIPS = """import torch
+from groups import optimizer, trainable
+
+
+def main(model, limit=0.1):
+    params = trainable(model)
+    sgd = optimizer(params, 0.1)
+    for _ in range(4):
+        sgd.zero_grad()
+        model(torch.randn(4, 8)).square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(params, limit)
+        sgd.step()
+
+
+main(torch.nn.Linear(8, 2))
+"""
+
+
+def test_every_group_that_was_counted_is_told_and_made_a_list(folder: Path) -> None:
+    write(folder, {"groups.py": "import torch\n\n\n" + GROUPS, "train.py": COUNTS})
+    told = freezelint("--output-format", "concise", ".").out
+    assert (
+        'train.py:11:24: FRZ310 [*] `groups["decay"]` was used up at line 8: the optimizer gets no parameters' in told
+    )
+    assert 'train.py:12:24: FRZ310 [*] `groups["no_decay"]` was used up at line 8:' in told
+    fixed = freezelint("--fix", ".")
+    assert (fixed.code, fixed.err) == (0, "")
+    text = (folder / "groups.py").read_text()
+    assert '"decay": list(p for name, p in named if p.ndim > 1),' in text
+    assert '"no_decay": list(p for name, p in named if p.ndim < 2),' in text
+
+
+def test_a_second_use_is_told_where_it_is_whatever_else_the_call_is_given(folder: Path) -> None:
+    write(folder, {"groups.py": "import torch\n\n\n" + GROUPS, "train.py": CLIPS})
+    told = freezelint("--output-format", "concise", ".").out
+    assert "train.py:11:9: FRZ310 [*] `params` was used up at line 7: no gradient is clipped" in told
+    assert freezelint("--fix", ".").code == 0
+    assert "    return list(p for p in model.parameters() if p.requires_grad)\n" in (folder / "groups.py").read_text()
+
+
+def test_a_use_in_another_file_is_told_with_its_file(folder: Path) -> None:
+    kept = "class Kept:\n    def __init__(self, model):\n        self.params = trainable(model)\n"
+    uses = "        self.sgd = torch.optim.SGD(self.params, lr=0.1)\n"
+    write(folder, {"groups.py": "import torch\n\n\n" + GROUPS + "\n\n" + kept + uses, "train.py": KEEPS})
+    told = freezelint("--output-format", "concise", ".").out
+    assert "train.py:7:1: FRZ310 [*] `params` was used up at line 27 of groups.py: no gradient is clipped" in told
+
+
+KEEPS = """import torch
+from groups import Kept
+
+model = torch.nn.Linear(8, 2)
+kept = Kept(model)
+model(torch.randn(4, 8)).square().mean().backward()
+torch.nn.utils.clip_grad_norm_(kept.params, 0.1)
+kept.sgd.step()
+"""

@@ -208,12 +208,25 @@ def consume(reader: Reader, iterator: ParamIter, node: cst.CSTNode, purpose: str
         sure = [e for e in earlier if context.implies(e.context)]
         read = [e for e in sure if e.purpose != "call"]
         before, empty = next(iter([*read, *sure, *earlier]), None), bool(read)
-    event = reader.emit(Consumed, node, iterator, before, purpose, empty)
+    event = reader.emit(Consumed, node, iterator, before, purpose, empty, _given(reader, iterator))
     iterator.used.append(event)
     for source in () if empty else iterator.sources:
         if source.one_shot:
             consume(reader, source, node, purpose)
     return [] if empty else list(iterator.items)
+
+
+def _given(reader: Reader, wanted: ParamIter) -> bool:
+    """Whether the function being read was handed an iterator, as it is or in a list or dict."""
+    info = reader.frame.info
+    if info is None or not isinstance(info.node, cst.FunctionDef):
+        return False
+    params = info.node.params
+    names = [param.name.value for param in (*params.posonly_params, *params.params, *params.kwonly_params)]
+    held = [reader.frame.env.get(name, UNKNOWN) for name in names]
+    inner = [value.items if isinstance(value, Seq) else options(value) for value in held]
+    inner += [tuple(value.items.values()) for value in held if isinstance(value, Dict)]
+    return any(value is wanted for values in inner for value in values)
 
 
 def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value], bool]:
@@ -244,6 +257,8 @@ def iterate(reader: Reader, value: Value, node: cst.CSTNode) -> tuple[list[Value
             reader.arms.append((branch, number))  # one of them is used up, not all
             found.append(iterate(reader, option, node))
             reader.arms.pop()
+        if found and all(isinstance(option, ParamIter) for option in value.options if option != NONE):
+            return [item for items, _ in found for item in items], False  # whichever model it is, they are its own
         longest = max(found, key=lambda pair: len(pair[0]), default=([UNKNOWN], False))
         return longest[0], False
     name = dotted(node).split(".")[-1]

@@ -41,6 +41,14 @@ class Positions:
             return self._text.rfind("@", 0, start), end
         return start, end
 
+    def with_brackets(self, node: cst.CSTNode) -> tuple[int, int, int, int] | None:
+        """As `of`, but of a generator expression with the brackets that Python's parser counts to it."""
+        at = node.at
+        if at is None or at.end_lineno > len(self._lines):
+            return None
+        ends = self._offset(at.lineno, at.col_offset), self._offset(at.end_lineno, at.end_col_offset)
+        return (*self.place(ends[0]), *self.place(ends[1]))
+
     def place(self, offset: int) -> tuple[int, int]:
         """(line, column) of an offset in the text."""
         line = bisect_right(self._starts, offset, hi=len(self._lines))

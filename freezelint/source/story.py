@@ -238,6 +238,7 @@ class Consumed(Event):
     before: Event | None
     purpose: str
     empty: bool = False
+    handed: bool = False  # the function that uses it up was given it
 
 
 @dataclass(eq=False, slots=True)

@@ -13,6 +13,7 @@ from freezelint.source.story import (
     Step,
     ZeroGrad,
 )
+from freezelint.source.tree import holds
 from freezelint.source.values import (
     FALSE,
     NONE,
@@ -72,7 +73,7 @@ def _take(reader: Reader, new: Optimizer, value: Value, node: cst.CSTNode, depth
         new.known = new.known and len(taken) == len(value.items) and (bool(taken) or value.filtered)
     elif isinstance(value, Dict):
         given = value.items.get("params", UNKNOWN)
-        _take(reader, new, given, node, depth)
+        _take(reader, new, given, group_place(value, node), depth)
         if isinstance(given, ParamIter):  # torch puts a list in its place
             value.items["params"] = Seq(list(given.items), spot=given.spot)
     elif isinstance(value, Seq) and depth:
@@ -93,6 +94,16 @@ def _take(reader: Reader, new: Optimizer, value: Value, node: cst.CSTNode, depth
             _take(reader, new, param, node, depth - 1)
     else:
         new.known = False
+
+
+def group_place(group: Dict, call: cst.CSTNode) -> cst.CSTNode:
+    """What a group written in the call of an optimizer gives as its parameters; the call for any other group."""
+    literal = group.spot.node if group.spot is not None else None
+    if not isinstance(literal, cst.Dict) or not holds(call, literal):
+        return call
+    pairs = [pair for pair in literal.elements if isinstance(pair, cst.DictElement)]
+    keys = {pair.key.value: pair.value for pair in pairs if isinstance(pair.key, cst.SimpleString)}
+    return keys.get("params", call)
 
 
 def optimizer_method(
@@ -141,6 +152,8 @@ def backward(reader: Reader, value: Value, node: cst.CSTNode, via: str, inputs: 
 
 
 def object_method(reader: Reader, owner: Object, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+    from freezelint.source import hf_trainer
+
     kind = owner.external.split(".")[-1]
     values = [*args, *kwargs.values()]
     if name in ("backward", "manual_backward") and args:
@@ -150,6 +163,9 @@ def object_method(reader: Reader, owner: Object, name: str, args: Args, kwargs: 
         return _scaler(reader, name, args, node)
     if name in ("prepare", "prepare_model", "setup", "prepare_data_loader", "setup_dataloaders", "unwrap_model"):
         return Seq(list(args), kind="tuple") if len(args) > 1 else (args[0] if args else UNKNOWN)
+    if name in hf_trainer.METHODS and hf_trainer.is_trainer(owner):
+        hf_trainer.initialise(reader, owner, owner.args, owner.kwargs, node)
+        return hf_trainer.method(reader, owner, name, args, kwargs, node)
     if kind.endswith("Trainer") and name in ("fit", "train"):
         return fit(reader, owner, args, kwargs, node)
     if name == "parse_args" or name == "parse_known_args":
@@ -207,7 +223,9 @@ def _namespace(reader: Reader, owner: Object, name: str, node: cst.CSTNode) -> V
 
 
 def fit(reader: Reader, owner: Object, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    """`Trainer(...).fit(module)` of Lightning, `Trainer(model, ...).train()` of transformers."""
+    """`Trainer(...).fit(module)` of Lightning, `SFTTrainer(model, ...).train()` and the like."""
+    from freezelint.source import hf_trainer
+
     subject = args[0] if args else kwargs.get("model", owner.kwargs.get("model"))
     if subject is None and owner.args:
         subject = owner.args[0]
@@ -215,7 +233,8 @@ def fit(reader: Reader, owner: Object, args: Args, kwargs: Kwargs, node: cst.CST
         if module.cls is not None and module.cls.method("training_step"):
             lightning_fit(reader, module, node)
         else:
-            trainer_fit(reader, owner, module, node)
+            hf_trainer.initialise(reader, owner, [module], {**owner.kwargs, "model": module}, node)
+            hf_trainer.fit(reader, owner, [], {}, node)
     return UNKNOWN
 
 
@@ -243,9 +262,9 @@ def lightning_fit(reader: Reader, module: Instance, node: cst.CSTNode) -> None:
         objects.call_method(reader, module, hook, [], {}, node)
 
 
-def train_module(reader: Reader, module: Instance, node: cst.CSTNode) -> None:
+def train_module(reader: Reader, module: Instance, node: cst.CSTNode, via: str = "engine") -> None:
     if objects.call_method(reader, module, "train", [TRUE], {}, node) is None:
-        modules.set_training(reader, module, True, "engine", node)
+        modules.set_training(reader, module, True, via, node)
         from freezelint.source.values import submodules
 
         for child in submodules(module)[1:]:
@@ -280,29 +299,3 @@ def lightning_optimizers(reader: Reader, module: Instance) -> Value:
     if isinstance(held, Seq):
         return held.items[0] if len(held.items) == 1 else held
     return UNKNOWN
-
-
-def trainer_fit(reader: Reader, owner: Object, module: Instance, node: cst.CSTNode) -> None:
-    """transformers.Trainer: an optimizer over what requires grad now, train(), the model's own loss."""
-    from freezelint.source.calls import call
-
-    given = owner.kwargs.get("optimizers")
-    optimizers = optimizers_in(given)
-    if not optimizers:
-        params = [p for p in parameters_of(module) if objects.state_now(reader, p) is not False]
-        optimizers = [optimizer(reader, "transformers.Trainer", [Seq(list(params))], {}, node)]
-    train_module(reader, module, node)
-    loop = reader.fresh()
-    for number in range(2):
-        reader.loops.append((loop, number))
-        batch = reader.data("batch", node)
-        outputs = call(reader, module, [], {"input_ids": batch, "labels": batch}, node)
-        loss: Value = outputs
-        if isinstance(outputs, Dict):
-            loss = outputs.items.get("loss", outputs)
-        elif isinstance(outputs, Instance):
-            loss = outputs.attrs.get("loss", UNKNOWN)
-        elif isinstance(outputs, Seq) and outputs.items:
-            loss = outputs.items[0]
-        _automatic_step(reader, loss, optimizers, node)
-        reader.loops.pop()
