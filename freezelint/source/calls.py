@@ -14,7 +14,7 @@ from freezelint.source import (
     decorators,
     elements,
     expressions,
-    library,
+    modules,
     statements,
     tensors,
     torch_calls,
@@ -50,6 +50,8 @@ from freezelint.source.values import (
     Union,
     Value,
     modules_in,
+    parameters_of,
+    switched_by,
     tensors_in,
 )
 
@@ -108,6 +110,8 @@ def call(reader: Reader, callee: Value, args: list[Value], kwargs: dict[str, Val
 
 def unknown_call(reader: Reader, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     """A call nobody can look into: it may keep the gradient of its arguments or not, and do anything to modules."""
+    for module in (m for value in args for m in switched_by(value)):
+        modules.set_flag(reader, module, parameters_of(module), None, "handed", node)
     values = [value for value in (*args, *kwargs.values()) if type(value) not in FLAT]
     if not values:
         return UNKNOWN
@@ -173,7 +177,7 @@ def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[st
     owner = func.owner
     frame = Frame(info.file, info=info, parent=func.env, self_value=owner)
     bind_parameters(reader, frame, func, [owner, *args] if owner is not None else list(args), kwargs)
-    modes = decorator_modes(reader, func)
+    modes = decorators.modes(reader, func)
     reader.seen.add(info)
     site = reader.spot(node)
     if info.name == "__init__" and reader.calls and reader.frame.self_value is owner and info.file is not site.file:
@@ -229,29 +233,6 @@ def merge_sequences(reader: Reader, values: list[Value]) -> list[Value]:
     if len({len(row) for row in rows}) != 1:
         return values
     return [Seq([reader.join([row[i] for row in rows]) for i in range(len(rows[0]))], kind="tuple")]
-
-
-def decorator_modes(reader: Reader, func: Func) -> list[Mode]:
-    """The grad modes that decorators put round a call."""
-    modes: list[Mode] = []
-    for decorator in func.info.decorators:
-        name = dotted(decorator.decorator)
-        if name.split(".")[-1] not in ("no_grad", "inference_mode", "enable_grad", "set_grad_enabled", "_no_grad"):
-            modes += decorators.own_modes(func.info, decorator)
-            continue
-        reader.frames.append(Frame(func.info.file))
-        try:
-            value = expressions.evaluate(reader, decorator.decorator)
-            spot = reader.spot(decorator.decorator)
-        finally:
-            reader.frames.pop()
-        text = f"@{func.info.file.code(decorator.decorator)}"
-        if isinstance(value, Manager):
-            modes.append(Mode(value.flag, value.kind, spot, text))
-        elif isinstance(value, External) and value.name in library.GRAD_CONTEXTS:
-            kind, flag = library.GRAD_CONTEXTS[value.name]
-            modes.append(Mode(flag, kind, spot, text))
-    return modes
 
 
 def bind_parameters(reader: Reader, frame: Frame, func: Func, args: list[Value], kwargs: dict[str, Value]) -> None:
@@ -326,7 +307,7 @@ def with_generator(
     bind_parameters(reader, frame, func, [func.owner, *args] if func.owner is not None else list(args), kwargs)
     reader.seen.add(func.info)
     reader.lasting += 1
-    _run(reader, frame, decorator_modes(reader, func), reader.spot(node))
+    _run(reader, frame, decorators.modes(reader, func), reader.spot(node))
     return status[0]
 
 
