@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import autograd_calls, cst, elements, library, modules, tensors, training
+from freezelint.source import autograd_calls, cst, elements, library, modules, tensors, training, writes
 from freezelint.source.reader import Reader
 from freezelint.source.story import Called, Step, ZeroGrad
 from freezelint.source.values import (
@@ -116,7 +116,10 @@ def torch_function(
     if name.startswith(("torch.cuda.", "torch.backends.", "torch.distributed.", "torch.utils.data.", "torch.device")):
         reader.emit(Called, node, name, None, args, kwargs, UNKNOWN)
         return UNKNOWN
-    if not held:
+    in_place = short.startswith("_foreach_") and short.endswith("_")
+    for written in tensors_in(args[0]) if in_place and args else ():
+        writes.note(reader, written, short.removeprefix("_foreach_"), node)
+    if not held or in_place:
         reader.emit(Called, node, name, None, args, kwargs, UNKNOWN)
         return UNKNOWN
     if args and isinstance(args[0], (Tensor, Param)) and short in tensors.PAIRS:
