@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freezelint.source import calls, cst, library, modules, objects, training
+from freezelint.source import calls, cst, hf_trainer, library, modules, objects, training
 from freezelint.source.reader import MAX_DEPTH, Reader
 from freezelint.source.story import ModuleCall
 from freezelint.source.values import (
@@ -50,6 +50,8 @@ def construct(reader: Reader, callee: Cls, args: list[Value], kwargs: dict[str, 
         ):
             new.opaque, new.norm = True, None
             new.params["*"] = modules.new_param(reader, "*", new, node, many=True)
+    elif hf_trainer.is_trainer(new):
+        hf_trainer.initialise(reader, new, args, kwargs, node)
     else:
         _dataclass(reader, new, args, kwargs)
     if new.is_module:

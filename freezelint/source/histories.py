@@ -65,4 +65,5 @@ def training_mode(story: Story, module: Instance, event: Event, context: Context
     if isinstance(switch, TrainMode) and switch.via == "engine":  # some versions leave an eval() of the author alone
         quiet = any(entry[1] is not True for entry in module.modes if entry[0] < latest[0])
         return (None if open_ or quiet else True), None
-    return (None if open_ else latest[1]), latest
+    by_trainer = isinstance(switch, TrainMode) and switch.via == "trainer"  # before every step, whoever did what
+    return (None if open_ else latest[1]), None if by_trainer else latest

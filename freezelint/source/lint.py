@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from freezelint.findings import Finding, Location
 from freezelint.rule import Check, ask, table
-from freezelint.source import objects, training
+from freezelint.source import hf_trainer, objects, training
 from freezelint.source.calls import call_function
 from freezelint.source.cst.parse import BROKEN
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, Project
@@ -24,6 +24,7 @@ __all__ = ["Project", "SourceReport", "lint_file", "read_file"]
 BUDGET = 24_000
 STEPS_PER_LINE = 12
 ENTRIES = frozenset("main train fit run forward training_step train_step train_epoch train_one_epoch worker".split())
+STEPS = ("training_step", "compute_loss", "create_optimizer")  # what an engine runs
 # What a body must hold to be worth a story of its own.
 WORDS = (
     "requir", "no_grad", "inference_mode", "grad_enabled", "detach", "backward", "optim", "zero_grad", "checkpoint",
@@ -109,7 +110,7 @@ def _trainers(file: ModuleInfo, functions: list[FunctionInfo]) -> list[FunctionI
     training_ones = (
         f"{info.name}("
         for info in file.classes.values()
-        if any(name == "training_step" or "backward(" in file.body_text(name) for name in info.methods)
+        if any(name in STEPS or "backward(" in file.body_text(name) for name in info.methods)
     )
     direct = [function.name for function in functions if "backward(" in file.body_text(function.name)]
     words = ["backward(", *training_ones, *(f"{name}(" for name in direct)]
@@ -208,8 +209,8 @@ def _class_story(
         init = info.method("__init__")
         args = unknown_arguments(reader, init, 1) if init else []
         made = construct(reader, Cls(info), args, {}, info.node)
-        if info.method("training_step") and isinstance(made, Instance):
-            training.lightning_fit(reader, made, info.methods.get("training_step", methods[0]).node)
+        if isinstance(made, Instance):
+            _run_engine(reader, info, made, methods[0])
 
     _guard(reader, story)
     owner = reader.subject
@@ -217,6 +218,15 @@ def _class_story(
     purse.close(reader)
     seen |= reader.seen
     return reader.story
+
+
+def _run_engine(reader: Reader, info: ClassInfo, made: Instance, first: FunctionInfo) -> None:
+    """What the engine a class is written for does with it: the Trainer of transformers, or Lightning."""
+    step = next((info.methods[name] for name in STEPS if name in info.methods), first).node
+    if hf_trainer.is_trainer(made):
+        hf_trainer.method(reader, made, "train", [], {}, step)
+    elif info.method("training_step"):
+        training.lightning_fit(reader, made, step)
 
 
 def _methods(

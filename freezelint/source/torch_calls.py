@@ -270,10 +270,12 @@ def namespace(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Va
 def module_method(
     reader: Reader, owner: Instance, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
 ) -> Value:
-    from freezelint.source import construct
+    from freezelint.source import construct, hf_trainer
     from freezelint.source.module_methods import METHODS, other
 
     if not owner.is_module:
+        if name in hf_trainer.METHODS and hf_trainer.is_trainer(owner):
+            return hf_trainer.METHODS[name](reader, owner, args, kwargs, node)
         return other(reader, owner, name, args, kwargs, node)
     if name == "__call__":
         return construct.call_instance(reader, owner, args, kwargs, node)
