@@ -38,7 +38,7 @@ def assigned(event: AttributeSet, story: Story) -> Iterator[Finding]:
         target = targets[0]
         assert isinstance(target, Tensor)
         if story.map.nodes[target.node].name == "state_dict":
-            yield from on_state(event)
+            yield from on_state(event, event.node.value, flag_of(event.value))
         else:
             yield from on_temporary(event, event.node.value, target, story)
 
@@ -54,7 +54,11 @@ def called(event: Statement, story: Story) -> Iterator[Finding]:
     flags = (flag for flag in story.of(TensorFlag) if flag.spot.node is node and isinstance(flag.target, Tensor))
     for flag in flags:
         assert isinstance(flag.target, Tensor)
-        yield from on_temporary(flag, node.func.value, flag.target, story)
+        if story.map.nodes[flag.target.node].name == "state_dict":
+            if not frozen_besides(flag.target, story):
+                yield from on_state(flag, node.func.value, flag.flag)
+        else:
+            yield from on_temporary(flag, node.func.value, flag.target, story)
 
 
 def on_temporary(event: Event, node: cst.BaseExpression, made: Tensor, story: Story) -> Iterator[Finding]:
@@ -88,18 +92,23 @@ def dropped(event: Event, node: cst.BaseExpression) -> bool:
     return len(re.findall(rf"\b{node.value}\b", event.spot.file.code(scope(event)))) == 2
 
 
-def on_state(event: AttributeSet) -> Iterator[Finding]:
+def frozen_besides(state: Tensor, story: Story) -> bool:
+    """Whether all the parameters behind a state dict are frozen in the right way too: then nothing is lost."""
+    params = [story.of_node[edge.source] for edge in story.map.into(state.node) if edge.source in story.of_node]
+    return bool(params) and all(story.flag_at(param) is False for param in params)
+
+
+def on_state(event: Event, node: cst.BaseExpression, flag: bool | None) -> Iterator[Finding]:
     """`for … in model.state_dict().items()` and `model.state_dict()[name]`: aliases nobody keeps."""
-    assert isinstance(event.node, cst.Attribute)
-    target: cst.CSTNode | None = event.node.value
+    target: cst.CSTNode | None = node
     if isinstance(target, cst.Name):
-        loop = loop_around(Spot(event.spot.file, event.node))
+        loop = loop_around(Spot(event.spot.file, event.spot.node))
         target = loop.iter if loop else None
         if isinstance(target, cst.Call) and isinstance(target.func, cst.Attribute):
             target = target.func.value
     elif isinstance(target, cst.Subscript):
         target = target.value
-    if isinstance(target, cst.Call) and dotted(target.func).endswith("state_dict") and flag_of(event.value) is False:
+    if isinstance(target, cst.Call) and dotted(target.func).endswith("state_dict") and flag is False:
         yield RULE.report(event.spot, subject=code(event, target), message=STATE, fix="walk `named_parameters()`")
 
 

@@ -25,6 +25,7 @@ from freezelint.source.values import (
     parameters_of,
     submodules,
 )
+from freezelint.source.values import named_parameters as every_parameter
 
 # Words of a body over submodules that may change what trains.
 TELLING = ("grad", "eval(", "train(", "freez", "append", "setattr", "yield", "self.", "load", "Parameter", "return m")
@@ -206,7 +207,10 @@ def backward(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: 
 
 
 def state_dict(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
-    """Aliases of every parameter that are no longer in the graph."""
+    """Aliases of every parameter that are no longer in the graph; with `keep_vars` the parameters themselves."""
+    if kwargs.get("keep_vars", FALSE) != FALSE:
+        held = every_parameter(owner)
+        return Dict({name: param for name, param in held if not param.many}, UNKNOWN, reader.spot(node))
     cut = Cut(Cause.DETACH, reader.spot(node), "`.state_dict()`")
     return Dict({}, reader.tensor("state_dict", parameters_of(owner), node, cut), reader.spot(node))
 
@@ -257,8 +261,11 @@ def other(reader: Reader, owner: Instance, name: str, args: Args, kwargs: Kwargs
         reader.emit(Called, node, name, owner, args, kwargs, UNKNOWN)
         return UNKNOWN
     if name in library.PART_GETTERS and owner.opaque and owner.cls is None:
-        part = library.PART_GETTERS[name]
-        return owner.attrs.get(part) or modules.opaque_child(reader, owner, part, node) or UNKNOWN
+        part: Value | None = owner
+        for step in library.PART_GETTERS[name].split("."):
+            if isinstance(part, Instance):
+                part = part.attrs.get(step) or modules.opaque_child(reader, part, step, node)
+        return part or UNKNOWN
     if name.startswith(("freeze", "unfreeze")):
         modules.set_flag(reader, owner, parameters_of(owner), None, name, node)
     if owner.opaque and owner.cls is None and FORWARDS.match(name):
