@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from freezelint.source import cst, polarity
+from freezelint.source.project import ClassInfo
 from freezelint.source.story import Event, Spot
 from freezelint.source.syntax import within_function
 from freezelint.textfile import python_lines
@@ -18,6 +19,10 @@ STAYS = re.compile(
     r"|(do not|don't|not|never|no|without)\b.*\b(train|updat|tun|learn|gradient)",
     re.IGNORECASE,
 )
+FREEZER = re.compile(r"_?Freez(e|es|er|ing)(?!Until|Except|But|Not|Only)([A-Z_]|$)")
+PLAIN_BASES = ("Callback", "Module", "Hook", "ABC", "Protocol")
+PARTLY = re.compile(r"un-?_?fr[eo]|eval\b|\bmode\b|except|gradual|progressive|until|after", re.IGNORECASE)
+BORROWS = re.compile(r"eval|valid|test|predict|infer|generate|sample|unfreeze|(^|_)thaw", re.IGNORECASE)
 STATISTICS = re.compile(r"(?<![a-z])bn(?![a-z])|batch_?-?norm|statistic|running|dropout|norm", re.IGNORECASE)
 
 
@@ -60,6 +65,19 @@ def means_to_freeze(event: Event) -> bool:
         says = polarity.says(test)
         if says is not None and says is (body is None):
             return True
-    function = event.context.calls[-1].name if event.context.calls else ""
-    named = re.match(r"_?(freeze|fix)(_|$)", function)
-    return bool(named) and not OTHERWISE.search(function) and not STATISTICS.search(function)
+    inside = event.context.calls[-1] if event.context.calls else None
+    if inside is None:
+        return False
+    named = re.match(r"_?(freeze|fix)(_|$)", inside.name)
+    if named:
+        return not OTHERWISE.search(inside.name) and not STATISTICS.search(inside.name)
+    return inside.owner is not None and not BORROWS.search(inside.name) and freezing_class(inside.owner)
+
+
+def freezing_class(info: ClassInfo) -> bool:
+    """Whether a class is there to freeze, by its name, and by what it says of itself."""
+    said = info.node.docstring
+    bases = [base.split(".")[-1] for base in info.lineage()[1]]
+    if not FREEZER.match(info.name) or not all(base == "object" or base.endswith(PLAIN_BASES) for base in bases):
+        return False  # a base of a library may freeze for it
+    return not STATISTICS.search(f"{info.name} {said}") and not PARTLY.search(said)
