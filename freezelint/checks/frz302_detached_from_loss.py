@@ -28,7 +28,8 @@ STEPS = (Cause.NON_DIFFERENTIABLE, Cause.ZERO_GRADIENT)
 def check(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
     for row, others in at_first_cut(row for row in losses(map_, subject) if row.cut.cause in CAUSES):
         if row.cut.place is not None and not beside_a_step(row, losses(map_, subject)):
-            yield _report(row, others, subject)
+            fed = [loss for loss in map_.losses() if row.edge.target in map_.reached([loss.id])]
+            yield _report(row, others, subject, edits=without_call(row.cut.place) if len(fed) < 2 else ())
 
 
 def beside_a_step(row: Loss, rows: list[Loss]) -> bool:
@@ -46,7 +47,8 @@ def at(place: Place) -> tuple[str, int]:
     return found.path, found.line
 
 
-def _report(row: Loss, others: list[Loss], subject: Any) -> Finding:
+def _report(row: Loss, others: list[Loss], subject: Any, edits: Edits) -> Finding:
+    """`edits` cut nothing where several losses would go back through the same graph: the second would raise."""
     place = row.cut.place
     assert place is not None
     lost = lost_names(row, subject)
@@ -57,5 +59,5 @@ def _report(row: Loss, others: list[Loss], subject: Any) -> Finding:
         effect=effect_of(row, lost),
         subject=lost.replace("`", ""),
         related=tuple((other.cut.place, "and here") for other in others if other.cut.place is not None),
-        edits=without_call(place),
+        edits=edits,
     )

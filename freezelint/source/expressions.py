@@ -242,6 +242,8 @@ def conditional(reader: Reader, node: cst.IfExp) -> Value:
     known, identity, negated = truth(reader, node.test)
     if known is not None:
         return evaluate(reader, node.body if known else node.orelse)
+    if unwraps(reader, node):
+        return evaluate(reader, node.orelse)
     results: list[Value] = []
 
     def arm(part: cst.BaseExpression) -> Callable[[], None]:
@@ -251,6 +253,16 @@ def conditional(reader: Reader, node: cst.IfExp) -> Value:
     reader.fork(reader.branch_id(identity), [(first, arm(node.body)), (second, arm(node.orelse))])
     joined: Value = reader.join(results)
     return joined
+
+
+def unwraps(reader: Reader, node: cst.IfExp) -> bool:
+    """`net.text_model if hasattr(net, "text_model") else net`, of a network nobody can look into: one and the same."""
+    inner, test = node.body, node.test
+    if not (isinstance(inner, cst.Attribute) and isinstance(test, cst.Call) and dotted(test.func) == "hasattr"):
+        return False
+    same = dotted(inner.value) == dotted(node.orelse) != "" and dotted(inner.value) == dotted(test.args[0].value)
+    owner = evaluate(reader, node.orelse) if same else UNKNOWN
+    return isinstance(owner, Instance) and owner.opaque and owner.cls is None
 
 
 def lambda_(reader: Reader, node: cst.Lambda) -> Value:

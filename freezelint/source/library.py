@@ -134,9 +134,10 @@ SUBMODULE_NAMES = re.compile(
 )
 # A part of a network that has batch norm, which surely holds some of it.
 BODY_NAMES = re.compile(r"^(encoder|backbone|features?|layer\d+|layers|bn\d*|trunk|body|stages?|blocks?)$")
+ONLY_WEIGHT = re.compile(r"embeddings?$|^embed_tokens$|^wte$|^wpe$")  # layers that have nothing but a weight
 # What transformers models give by a method.
 PART_GETTERS = {
-    "get_input_embeddings": "embeddings",
+    "get_input_embeddings": "embeddings.word_embeddings",
     "get_output_embeddings": "lm_head",
     "get_encoder": "encoder",
     "get_decoder": "decoder",

@@ -80,7 +80,8 @@ def augmented(reader: Reader, node: cst.AugAssign) -> str | None:
         old.grown = old.grown or reader.open_loops > old.depth
         return None
     held = isinstance(old, Tensor) and isinstance(node.target, (cst.Name, cst.Subscript, cst.Attribute))
-    new = arithmetic.arithmetic(reader, node, [old, value], node.operator)
+    counts = reader.open_loops and isinstance(old, Const) and type(old.value) in (int, float)  # one pass stands for all
+    new = UNKNOWN if counts else arithmetic.arithmetic(reader, node, [old, value], node.operator)
     if held and isinstance(node.target, cst.Subscript):
         return None
     bind(reader, node.target, new, node.value)
