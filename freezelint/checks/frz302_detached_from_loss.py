@@ -9,6 +9,7 @@ from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.flow import Loss
 from freezelint.gradient_map import Cause, GradientMap
 from freezelint.rule import Place, Rule, locate
+from freezelint.source.edits import Edits
 from freezelint.source.loss_terms import at_first_cut, effect_of, losses, lost_names
 from freezelint.source.undo_block import without_call
 
