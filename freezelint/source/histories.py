@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -65,5 +66,24 @@ def training_mode(story: Story, module: Instance, event: Event, context: Context
     if isinstance(switch, TrainMode) and switch.via == "engine":  # some versions leave an eval() of the author alone
         quiet = any(entry[1] is not True for entry in module.modes if entry[0] < latest[0])
         return (None if open_ or quiet else True), None
+    if open_ and latest[1] is False and (back := _left_in_train(story, module, event, context)) is not None:
+        return True, back
     by_trainer = isinstance(switch, TrainMode) and switch.via == "trainer"  # before every step, whoever did what
     return (None if open_ else latest[1]), None if by_trainer else latest
+
+
+_ONCE = re.compile(r"last|final|total|max|num_", re.IGNORECASE)
+
+
+def _left_in_train(story: Story, module: Instance, event: Event, context: Context) -> Entry | None:
+    """The `train()` that ends an evaluation on some earlier passes of a loop round an event, if nothing undoes it."""
+    for before, entry in zip(module.modes[-2::-1], module.modes[:0:-1], strict=True):
+        if entry[0] >= event.seq or context.excludes(entry[2]):
+            continue
+        passes = dict(event.context.loops)
+        earlier = any(number < passes.get(loop, number) for loop, number in entry[2].loops)
+        paired = before[1] is False and before[2].arms == entry[2].arms and before[2].loops == entry[2].loops
+        tests = [story.branches.get(branch) for branch, arm in entry[2].arms if (branch, arm) not in context.arms]
+        often = all(test is not None and "%" in test.text and not _ONCE.search(test.text) for test in tests)
+        return entry if entry[1] is True and earlier and paired and often else None
+    return None
