@@ -11,6 +11,7 @@ from freezelint.source import (
     library,
     stand_ins,
 )
+from freezelint.source.project import dotted
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
     UNKNOWN,
@@ -49,6 +50,18 @@ def arithmetic(reader: Reader, node: cst.CSTNode, values: list[Value], operator:
     if inner:
         return reader.tensor(operator, inner, node)
     return _fold(values, operator)
+
+
+def counted(reader: Reader, node: cst.Assign | cst.AugAssign, value: Value) -> Value:
+    """What a counter comes to in a loop of unknown length, of which a pass or two stand for all: unknown."""
+    if not reader.open_loops or not isinstance(value, Const) or type(value.value) not in (int, float):
+        return value
+    if isinstance(node, cst.AugAssign):
+        return UNKNOWN
+    own = {dotted(target.target) for target in node.targets} - {""}
+    sum_ = node.value
+    steps = isinstance(sum_, cst.BinaryOperation) and bool(own & {dotted(sum_.left), dotted(sum_.right)})
+    return UNKNOWN if steps else value
 
 
 def hides_a_tensor(reader: Reader, node: cst.CSTNode, values: list[Value]) -> bool:

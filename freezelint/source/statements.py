@@ -60,7 +60,7 @@ def expression(reader: Reader, node: cst.Expr) -> str | None:
 
 
 def assign(reader: Reader, node: cst.Assign) -> str | None:
-    value = evaluate(reader, node.value)
+    value = arithmetic.counted(reader, node, evaluate(reader, node.value))
     for target in node.targets:
         bind(reader, target.target, value, node.value)
     return None
@@ -80,8 +80,7 @@ def augmented(reader: Reader, node: cst.AugAssign) -> str | None:
         old.grown = old.grown or reader.open_loops > old.depth
         return None
     held = isinstance(old, Tensor) and isinstance(node.target, (cst.Name, cst.Subscript, cst.Attribute))
-    counts = reader.open_loops and isinstance(old, Const) and type(old.value) in (int, float)  # one pass stands for all
-    new = UNKNOWN if counts else arithmetic.arithmetic(reader, node, [old, value], node.operator)
+    new = arithmetic.counted(reader, node, arithmetic.arithmetic(reader, node, [old, value], node.operator))
     if held and isinstance(node.target, cst.Subscript):
         return None
     bind(reader, node.target, new, node.value)
