@@ -72,7 +72,8 @@ def covered(line: Setting, story: Story) -> list[Instance]:
         held = [param for param in params if id(param.owner) not in later]
         return held if id(module) in earlier or len(held) == len(params) else []
 
-    whole = [m for m in candidates(line, story) if (own := held_then(m)) and all(closed(param) for param in own)]
+    runs = [m for m in candidates(line, story) if m.cls is not None or not m.external.endswith("ModuleDict")]
+    whole = [m for m in runs if (own := held_then(m)) and all(closed(param) for param in own)]
     inner = {id(part) for module in whole for part in submodules(module)[1:]}
     return [module for module in whole if id(module) not in inner]
 

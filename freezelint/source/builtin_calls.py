@@ -14,11 +14,13 @@ from freezelint.source.values import (
     UNKNOWN,
     Cls,
     Const,
+    Data,
     Dict,
     External,
     Func,
     Instance,
     Method,
+    Option,
     Param,
     ParamIter,
     Seq,
@@ -102,6 +104,8 @@ def zip_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value
     for i, value in enumerate(args):
         place = node.args[i].value if isinstance(node, cst.Call) and i < len(node.args) else node
         columns.append((value.items, True) if isinstance(value, ParamIter) else elements.iterate(reader, value, place))
+    most = max((len(items) for items, exact in columns if exact), default=1)
+    columns = [(items * most if not exact and _alike(items) else items, exact) for items, exact in columns]
     count = min((len(items) for items, _ in columns), default=0)
     rows: list[Value] = [Seq([items[i] for items, _ in columns], kind="tuple") for i in range(count)]
     sources = [value for value in args if isinstance(value, ParamIter)]
@@ -113,6 +117,11 @@ def zip_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value
             elements.consume(reader, source, node, "loop")
     reader.emit(Called, node, "zip", None, args, kwargs, made)
     return made
+
+
+def _alike(items: list[Value]) -> bool:
+    """Whether one plain value stands for a list of any length: as far as another list goes, so does this."""
+    return len(items) == 1 and (items[0] is UNKNOWN or isinstance(items[0], (Const, Option, Data, Tensor)))
 
 
 def map_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:

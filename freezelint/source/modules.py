@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from freezelint.source import cst, library
-from freezelint.source.story import Built, GradFlag, Loaded, TrainMode
+from freezelint.source.story import Built, Context, GradFlag, Loaded, TrainMode
 from freezelint.source.values import (
     Const,
     Data,
@@ -31,7 +32,7 @@ def new_param(
     reader: Reader, name: str, owner: Instance | None, node: cst.CSTNode, *, many: bool = False, born: bool = True
 ) -> Param:
     label = f"{owner.name}.{name}" if owner and owner.name else name
-    param = Param(name, owner, reader.spot(node), many=many, born=born, label=label)
+    param = Param(name, owner, reader.spot(node), many=many, born=born, label=label, arms=frozenset(reader.arms))
     reader.story.parameters.append(param)
     return param
 
@@ -80,6 +81,9 @@ def fill_container(module: Instance, short: str, args: list[Value]) -> None:
             module.children += _members(module, arg)
     elif isinstance(first, Dict):
         module.attrs.update({str(key): value for key, value in first.items.items()})
+        for name, value in module.attrs.items():
+            if isinstance(value, Instance) and short != "Sequential":
+                value.name = value.name or name
         module.children += [first.rest] if first.rest else []
         if short == "Sequential":
             module.children = list(module.attrs.values())
@@ -199,10 +203,17 @@ def set_flag(
     event = reader.emit(GradFlag, node, target, params, flag, via)
     reader.froze = True
     for param in params:
-        param.flags.append((event.seq, flag, event.context, event.spot))
+        param.flags.append((event.seq, flag, _since(param, event.context), event.spot))
         if reader.map.nodes and param.node is not None:
             reader.map.nodes[param.node].trainable = None if flag is None else flag
     return event
+
+
+def _since(param: Param, context: Context) -> Context:
+    """A context as a parameter knows it: the branches it was born under hold whenever there is that parameter."""
+    if not param.arms or param.arms.isdisjoint(context.arms):
+        return context
+    return replace(context, arms=tuple(arm for arm in context.arms if arm not in param.arms))
 
 
 def set_training(reader: Reader, target: Instance, flag: bool | None, via: str, node: cst.CSTNode) -> None:

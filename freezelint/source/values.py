@@ -144,6 +144,7 @@ class Param(Value):
     node: int | None = None
     label: str = ""
     made_from: int | None = None  # the node of the tensor handed to `nn.Parameter(...)`
+    arms: frozenset[tuple[int, int]] = frozenset()  # the branches it was born under
 
     def __repr__(self) -> str:
         return f"<Param {self.name}>"
