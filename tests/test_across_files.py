@@ -144,3 +144,34 @@ model(torch.randn(4, 8)).square().mean().backward()
 torch.nn.utils.clip_grad_norm_(kept.params, 0.1)
 kept.sgd.step()
 """
+
+
+POLICY = """class FreezePolicy:
+    def __init__(self, keep=()):
+        self.keep = keep
+
+    def __call__(self, model):
+        for parameter in model.parameters():
+            parameter.requires_grad = False
+        for name in self.keep:
+            getattr(model, name).requires_grad_(True)
+"""
+KEEPS_NOTHING = """import torch
+from policy import FreezePolicy
+
+model = torch.nn.Linear(8, 2)
+model.load_state_dict(torch.load("linear.pt"))
+FreezePolicy()(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(4):
+    loss = model(torch.randn(4, 8)).square().mean()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def test_a_freeze_by_a_helper_of_another_file_is_told_at_its_call(folder: Path) -> None:
+    write(folder, {"policy.py": POLICY, "train.py": KEEPS_NOTHING})
+    told = freezelint("--output-format", "concise", ".").out
+    assert "train.py:6:1: FRZ314 everything that `loss` depends on is frozen here" in told
+    assert "policy.py" not in told

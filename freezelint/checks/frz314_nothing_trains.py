@@ -11,7 +11,7 @@ from freezelint.gradient_map import Kind
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
 from freezelint.source import cst
-from freezelint.source.story import Backward, Called, Consumed, GradFlag, OptimizerBuilt, Step, Story
+from freezelint.source.story import Backward, Called, Consumed, Event, GradFlag, OptimizerBuilt, Spot, Step, Story
 from freezelint.source.syntax import tests_over
 from freezelint.source.values import Dict, Param, ParamIter, Seq, Value
 
@@ -26,7 +26,9 @@ EMPTY = "`{optimizer}` gets no parameters: everything that could pass its filter
 
 @RULE.on(Backward)
 def all_frozen(event: Backward, story: Story) -> Iterator[Finding]:
-    if event.node is None or event.via == "autograd.grad" or story.incomplete or _guarded(event):
+    if event.node is None or event.via == "autograd.grad" or story.incomplete:
+        return
+    if guarded(event) and not steps_all_the_same(event, story):
         return
     if any(True for built in story.of(OptimizerBuilt) for _ in empty_optimizer(built, story)):
         return
@@ -34,7 +36,7 @@ def all_frozen(event: Backward, story: Story) -> Iterator[Finding]:
     if not params or not any(step.seq > event.seq for step in story.of(Step)):
         return
     freezes = [e for e in story.of(GradFlag) if e.seq < event.seq and e.flag is False and _share(e.params, params)]
-    place = freezes[-1].spot if freezes else event.spot
+    place = frozen_at(freezes[-1], event) if freezes else event.spot
     loss = event.loss_spot.text if event.loss_spot else _loss(event)
     yield RULE.report(place, related=((event.spot, "backward starts here"),), subject=loss, loss=loss)
 
@@ -75,8 +77,31 @@ def _frozen_behind(event: Backward, story: Story) -> list[Param]:
     return [] if any("require" in e.name for e in story.of(Called)) else params
 
 
-def _guarded(event: Backward) -> bool:
+def guarded(event: Event) -> bool:
     return any("requires_grad" in event.spot.file.code(test) for _, test in tests_over(event.spot))
+
+
+def steps_all_the_same(event: Backward, story: Story) -> bool:
+    """Whether `if loss.requires_grad:` only hides the error: the optimizer holds what is frozen, and steps anyway."""
+    steps = [one for one in story.of(Step) if one.seq > event.seq and one.context.loops == event.context.loops]
+    steps = [one for one in steps if one.params and not guarded(one)]
+    if not steps or not all(story.flag_at(param, one) is False for one in steps for param in one.params):
+        return False
+    stepped = steps[0].params
+    if any(one.flag is not False and _share(one.params, stepped) for one in story.of(GradFlag) if one.seq > event.seq):
+        return False
+    return all(one.node is not None and _frozen_behind(one, story) for one in story.of(Backward))
+
+
+def frozen_at(freeze: GradFlag, event: Backward) -> Spot:
+    """The place of a freeze; where a helper of another file does it, the call that the training code makes."""
+    calls, beside = freeze.context.calls, event.context.calls
+    depth = next(
+        (i for i, (one, other) in enumerate(zip(calls, beside, strict=False)) if one is not other), len(beside)
+    )
+    sites = freeze.context.sites[depth:]
+    away = depth < len(calls) and bool(sites) and calls[depth].file is not sites[0].file
+    return sites[0] if away and freeze.spot.file is not sites[0].file else freeze.spot
 
 
 def _share(one: list[Param], other: list[Param]) -> bool:
