@@ -26,6 +26,10 @@ RULE = Rule(
     safety=Safety.UNSAFE,
     claim=ClaimKind.FROZEN_MOVES,
 )
+AT_EVERY_STEP = (
+    "`Trainer.train()` puts the batch norm of frozen {target} in train mode at every step: its running statistics drift"
+)
+OVERRIDE = "override `train()` of the model so that {target} stays in eval mode"
 HELPER = re.compile(r"freez|grad|fix|lock|trainable|deactivate|disable|toggle|_?set_", re.IGNORECASE)
 
 
@@ -56,6 +60,11 @@ def drifting_norms(story: Story) -> Iterator[Finding]:
         at_call = drift.switch is None and drift.place != drift.freeze[3]
         edits = eval_beside(drift.place, cause, root, modules, before=at_call)
         subject = names.replace("`", "")
+        if by_trainer(story, drift):
+            yield RULE.report(
+                drift.place, target=names, subject=subject, related=related, message=AT_EVERY_STEP, fix=OVERRIDE
+            )
+            continue
         yield RULE.report(drift.place, target=names, subject=subject, related=related, edits=edits)
 
 
@@ -102,6 +111,14 @@ def drifts_of(story: Story, call: ModuleCall, part: Instance) -> Iterator[Drift]
             root = root_of(story, params[0])
             place = place_of(call, freeze, switch, frozen_parts(call, context, params, root))
             yield Drift(place, call, freeze, switch, context, params)
+
+
+def by_trainer(story: Story, drift: Drift) -> bool:
+    """Whether it is the Trainer of transformers that puts the norms in train mode: an `eval()` does not last there."""
+    owner = drift.params[0].owner
+    modes = [entry for entry in owner.modes if entry[0] < drift.event.seq] if owner is not None else []
+    event = story.events[modes[-1][0]] if modes else None
+    return isinstance(event, TrainMode) and event.via == "trainer"
 
 
 def switched(event: Event, part: Instance) -> bool:

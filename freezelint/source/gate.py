@@ -17,7 +17,7 @@ from collections import Counter
 # Words that make a rule speak, comments aside; the first alternative also takes the misspellings of requires_grad.
 _SPEAKS = re.compile(
     rb"re[qu]\w*_?g[ar]|inference_mode|grad_enabled|\.backward\(|optim\.[A-Z]|zero_grad|optimizer\w* ?=|freez|"
-    rb"training_step|autocast\(|Variable\(|\.eval\b"
+    rb"training_step|compute_loss|autocast\(|Variable\(|\.eval\b"
 )
 # A script whose training may lie in the files it imports.
 _RUNS = re.compile(rb"^(?:if __name__|for |while |[\w.]*(?:main|train|fit|run)\w*\()", re.MULTILINE)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from freezelint.source import cst, modules, objects, training
+from freezelint.source.project import ClassInfo
 from freezelint.source.reader import Reader
 from freezelint.source.story import Step, ZeroGrad
 from freezelint.source.values import (
@@ -49,9 +50,11 @@ def is_trainer(owner: Value) -> bool:
     """Whether an object is a `Trainer` of transformers, or of a class derived from it."""
     if isinstance(owner, Object):
         return NAME.match(owner.external) is not None
-    if not isinstance(owner, Instance) or owner.cls is None or owner.is_module:
-        return False
-    return any(NAME.match(base) for base in owner.cls.lineage()[1])
+    return isinstance(owner, Instance) and owner.cls is not None and not owner.is_module and derives(owner.cls)
+
+
+def derives(info: ClassInfo) -> bool:
+    return any(NAME.match(base) for base in info.lineage()[1])
 
 
 def method(reader: Reader, owner: Trainer, name: str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
