@@ -15,6 +15,7 @@ BY_NAME = re.compile(
 PLAIN_BASES = frozenset(
     "Module LightningModule ABC object Generic PreTrainedModel Protocol PyTorchModelHubMixin".split()
 )
+_TRAINS = (".backward(", "training_step", "Trainer(")
 _WORDS_OF_AUTHOR = re.compile(r"#.*$|\"\"\"(?s:.*?)\"\"\"", re.MULTILINE)
 _UNUSED = re.compile(
     r"\bunused\b|\b(not|never)\b[\w\s]{0,12}\b(used|read|reads|needed)\b|\bskipping the\b|\bround-?trip|"
@@ -44,6 +45,17 @@ def never_read(info: ClassInfo, name: str) -> bool:
         if outer.search(text) or (heirs.search(text) and _read_by_heirs(text, heirs, inside)):
             return False
     return True
+
+
+def trained_elsewhere(info: ClassInfo) -> bool:
+    """Whether another file of the package names the class, or the file it stands in, and trains: that file's story tells."""
+    names = (info.name, Path(info.file.path).stem)
+    naming = [
+        text
+        for path, text in package_texts(info.file).items()
+        if path != info.file.path and any(name in text for name in names) and any(word in text for word in _TRAINS)
+    ]
+    return any(re.search(rf"\b{re.escape(name)}\b", text) for text in naming for name in names)
 
 
 def known_unused(info: ClassInfo) -> bool:

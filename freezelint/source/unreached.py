@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from freezelint.gradient_map import Cause, Cut, Edge, Kind
-from freezelint.source.never_read import known_unused, never_read, reads
+from freezelint.source.never_read import known_unused, never_read, reads, trained_elsewhere
 from freezelint.source.never_taken import never_taken
 from freezelint.source.project import ClassInfo
 from freezelint.source.starved import enclosing_with, stepped_after
@@ -215,7 +215,8 @@ def only_without_grad(story: Story) -> Iterator[tuple[Unreached, Cut]]:
         if block is None or not _in_forward(story, cut.place) or not _returned(story, edges):
             continue
         places = {edge.cut.place for edge in edges if edge.cut}
-        if len(places) == 1 and reads(info, name) == reads(info, name, cut.place.file.code(block)):
+        alone = len(places) == 1 and reads(info, name) == reads(info, name, cut.place.file.code(block))
+        if alone and not trained_elsewhere(info):
             yield Unreached(name, event.spot, None), cut
 
 
