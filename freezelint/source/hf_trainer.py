@@ -178,7 +178,7 @@ def create_both(reader: Reader, owner: Trainer, args: Args, kwargs: Kwargs, node
     return UNKNOWN
 
 
-def optimizer_class(reader: Reader, owner: Value, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
+def optimizer_class(reader: Reader, owner: Trainer | str, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     """`get_optimizer_cls_and_kwargs`: some class of optimizers, and settings nobody knows."""
     return Seq([External("torch.optim.AdamW"), Dict({}, Option())], kind="tuple")
 

@@ -135,6 +135,8 @@ SUBMODULE_NAMES = re.compile(
 # A part of a network that has batch norm, which surely holds some of it.
 BODY_NAMES = re.compile(r"^(encoder|backbone|features?|layer\d+|layers|bn\d*|trunk|body|stages?|blocks?)$")
 ONLY_WEIGHT = re.compile(r"embeddings?$|^embed_tokens$|^wte$|^wpe$")  # layers that have nothing but a weight
+# The classes of what models of transformers and diffusers return: dicts whose keys are attributes too.
+OUTPUT = re.compile(r"(transformers|diffusers)\.(\w+\.)*\w*Output(With\w+)?$")
 # What transformers models give by a method.
 PART_GETTERS = {
     "get_input_embeddings": "embeddings.word_embeddings",

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import autograd_calls, cst, elements, library, modules, tensors, training, writes
+from freezelint.source import autograd_calls, cst, elements, hf_trainer, library, modules, tensors, training, writes
 from freezelint.source.reader import Reader
 from freezelint.source.story import Called, Step, ZeroGrad
 from freezelint.source.values import (
@@ -90,6 +90,8 @@ def foreign(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Valu
 
     if name.split(".")[0] in ("numpy", "np", "math") and (held := [t for a in args for t in tensors_in(a)]):
         return reader.tensor(name, held, node, Cut(Cause.NUMPY, reader.spot(node), f"`{name}()`"))
+    if library.OUTPUT.match(name) and not args:
+        return Dict(dict(kwargs), spot=reader.spot(node))
     result = unknown_call(reader, args, kwargs, node)
     reader.emit(Called, node, name, None, args, kwargs, result)
     if type(result) is Value:
@@ -270,7 +272,7 @@ def namespace(reader: Reader, name: str, args: list[Value], kwargs: dict[str, Va
 def module_method(
     reader: Reader, owner: Instance, name: str, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode
 ) -> Value:
-    from freezelint.source import construct, hf_trainer
+    from freezelint.source import construct
     from freezelint.source.module_methods import METHODS, other
 
     if not owner.is_module:
@@ -366,6 +368,8 @@ SPECIAL: dict[str, Any] = {
     "torch.func.functional_call": functional_call,
     "torch.nn.Embedding.from_pretrained": embedding_from_pretrained,
     "torch.nn.EmbeddingBag.from_pretrained": embedding_from_pretrained,
+    "transformers.Trainer.get_optimizer_cls_and_kwargs": hf_trainer.optimizer_class,
+    "transformers.trainer.Trainer.get_optimizer_cls_and_kwargs": hf_trainer.optimizer_class,
     "collections.OrderedDict": mapping,
     "collections.defaultdict": mapping,
     "typing.OrderedDict": mapping,
