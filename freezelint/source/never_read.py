@@ -48,7 +48,7 @@ def never_read(info: ClassInfo, name: str) -> bool:
 
 
 def trained_elsewhere(info: ClassInfo) -> bool:
-    """Whether another file of the package names the class, or the file it stands in, and trains: that file's story tells."""
+    """Whether another file of the package names the class, or its file, and trains: the story of that file tells."""
     names = (info.name, Path(info.file.path).stem)
     naming = [
         text
