@@ -175,3 +175,32 @@ def test_a_freeze_by_a_helper_of_another_file_is_told_at_its_call(folder: Path) 
     told = freezelint("--output-format", "concise", ".").out
     assert "train.py:6:1: FRZ314 everything that `loss` depends on is frozen here" in told
     assert "policy.py" not in told
+
+
+GROUP = """
+
+class Group:
+    def __init__(self, **optimizers):
+        self.optimizers = optimizers
+
+    def zero_grad(self):
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+
+    def step(self):
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+"""
+
+
+def test_zeroing_through_a_group_of_optimizers_is_told_at_the_call_of_the_group(folder: Path) -> None:
+    sgd = "torch.optim.SGD(model.parameters(), lr=0.1)"
+    grouped = ACCUMULATES.replace(sgd, f"Group(a={sgd}, b=torch.optim.SGD([bias], lr=0.1))")
+    grouped = grouped.replace("import Accumulator", "import Accumulator, Group")
+    grouped = grouped.replace("accumulator =", "bias = torch.nn.Parameter(torch.zeros(2))\naccumulator =")
+    grouped = grouped.replace("model(torch.randn(4, 8))", "(model(torch.randn(4, 8)) + bias)")
+    write(folder, {"accumulate.py": ACCUMULATOR + GROUP, "train.py": grouped})
+    told = freezelint("--output-format", "concise", ".").out
+    assert "accumulate.py:9:9: FRZ308 `self.optimizer.zero_grad()` runs on every pass" in told
+    assert "but `accumulator.step()` waits for `(i + 1) % 4 == 0`:" in told
+    assert told.count("FRZ308") == 1

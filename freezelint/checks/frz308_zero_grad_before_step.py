@@ -33,7 +33,7 @@ def zeroed_in_between(step: Step, story: Story) -> Iterator[Finding]:
     zero = _zeroed_last(step, story)
     for backward in _lost(zero, step, story) if zero is not None else ():
         if zero is not None and stepping.within_pass(step, backward) and stepping.one_run(story, backward, zero, step):
-            yield _report(zero, step, place=stepping.called_at(zero, step, story))
+            yield _report(zero, step, story, place=stepping.called_at(zero, step, story))
 
 
 @RULE.on(Step)
@@ -41,13 +41,18 @@ def zeroed_each_time(step: Step, story: Story) -> Iterator[Finding]:
     test = stepping.window(step, story)
     if test is None:
         return
-    if any(stepping.same_pass(e, step) and e.context.excludes(step.context) for e in story.of(Step)):
+    passes = stepping.batches(story)
+    batch = stepping.batch_of(step, passes)
+    if any(e.context.excludes(step.context) and stepping.batch_of(e, passes) == batch for e in story.of(Step)):
         return  # the passes take turns
-    beside = [e for e in story.events if stepping.beside(e, step, test, story) and stepping.one_run(story, e, step)]
+    beside = [e for e in story.events if stepping.beside(e, step, test, story, passes)]
+    beside = [e for e in beside if stepping.one_run(story, e, step)]
     zeroed = [e for e in beside if isinstance(e, ZeroGrad) and stepping.zeroes(e, step)]
+    zeroed = [e for e in zeroed if not stepping.by_window(e, step)]
     backwards = [e for e in beside if stepping.may_reach(e, step)]
     if zeroed and backwards and not stepping.gradients_used(backwards[0], step, story):
-        yield _report(zeroed[0], step, EACH_TIME, test=" ".join(test.text.split()))
+        place = stepping.wrapped(zeroed[0], "zero_grad", story)
+        yield _report(zeroed[0], step, story, EACH_TIME, test=" ".join(test.text.split()), place=place)
 
 
 @RULE.on(Step)
@@ -65,7 +70,7 @@ def zeroed_in_inner_loop(step: Step, story: Story) -> Iterator[Finding]:
         elif isinstance(event, ZeroGrad) and stepping.zeroes(event, step):
             same = last is not None and stepping.same_pass(event, last) and last.context.implies(event.context)
             if same and stepping.one_run(story, event, step) and _pass_before_is_lost(event, step, story):
-                yield _report(event, step, INSIDE)
+                yield _report(event, step, story, INSIDE)
             return
         elif stepping.may_give_gradients(event, step) and not (last is not None and isinstance(event, Called)):
             return
@@ -79,7 +84,7 @@ def zeroed_in_window(event: ZeroGrad, story: Story) -> Iterator[Finding]:
     after = [e for e in story.events[event.seq :] if stepping.same_pass(e, event) and e.context.implies(event.context)]
     step = next((e for e in after if isinstance(e, Step) and e.optimizer is event.target), None)
     if step is not None and any(stepping.may_reach(e, step) for e in after if e.seq < step.seq):
-        yield _report(event, step, WINDOWED)
+        yield _report(event, step, story, WINDOWED)
 
 
 @RULE.on(Step)
@@ -107,18 +112,20 @@ def stepped_first(step: Step, story: Story) -> Iterator[Finding]:
     )
 
 
-def _report(zero: ZeroGrad, step: Step, message: str = "", test: str = "", place: Spot | None = None) -> Finding:
-    place = place or zero.spot
+def _report(
+    zero: ZeroGrad, step: Step, story: Story, message: str = "", test: str = "", place: Spot | None = None
+) -> Finding:
+    place, stepped = place or zero.spot, stepping.wrapped(step, "step", story)
     frames = zero.context.calls if place is zero.spot else zero.context.calls[: len(step.context.calls)]
     same_frame = frames == step.context.calls
     return RULE.report(
         place,
         edits=move_behind(place, step.spot) if same_frame else (),
-        related=((step.spot, "the step that was to use them"),),
+        related=((stepped, "the step that was to use them"),),
         subject=stepping.subject(step),
         message=message,
         zero=" ".join(place.text.split()),
-        step=_code(step),
+        step=" ".join(stepped.text.split()),
         test=test,
     )
 

@@ -19,6 +19,22 @@ def same_pass(one: Event, other: Event) -> bool:
     return one.context.loops == other.context.loops
 
 
+Passes = set[tuple[tuple[int, int], ...]]
+
+
+def batches(story: Story) -> Passes:
+    """The passes of loops that hold a backward pass."""
+    return {event.context.loops[:end] for event in story.of(Backward) for end in range(len(event.context.loops) + 1)}
+
+
+def batch_of(event: Event, passes: Passes) -> tuple[tuple[int, int], ...]:
+    """The innermost of those passes that an event is in: a loop over optimizers is none."""
+    loops = event.context.loops
+    while loops and loops not in passes:
+        loops = loops[:-1]
+    return loops
+
+
 def within_pass(one: Event, other: Event) -> bool:
     """Whether one happens in the pass of the other, be it in a loop of its own (over callbacks, over optimizers)."""
     return one.context.loops[: len(other.context.loops)] == other.context.loops
@@ -65,6 +81,16 @@ def called_at(zero: ZeroGrad, step: Step, story: Story) -> Spot:
     return sites[shared] if any(again) else zero.spot
 
 
+def wrapped(event: Event, name: str, story: Story) -> Spot:
+    """The place of a call; that of the wrapper's call, where its method only wraps one of the same name."""
+    place = event.spot
+    for info, site in zip(reversed(event.context.calls), reversed(event.context.sites), strict=False):
+        if info.name != name or info.owner is None or any(info in one.context.calls for one in story.of(Backward)):
+            break
+        place = site
+    return place
+
+
 def touches_gradients(event: Event) -> bool:
     """Whether `.grad` is read or written by hand."""
     return isinstance(event, GradRead) or (isinstance(event, AttributeSet) and event.name in ("grad", "main_grad"))
@@ -103,14 +129,27 @@ def window(step: Step, story: Story) -> Spot | None:
     return None
 
 
-def beside(event: Event, step: Step, test: Spot, story: Story) -> bool:
+def beside(event: Event, step: Step, test: Spot, story: Story, passes: Passes) -> bool:
     """Whether an event happens in the pass of the step, but whether or not the window is full."""
-    if not same_pass(event, step) or not step.context.implies(event.context):
+    if not step.context.implies(event.context) or batch_of(event, passes) != batch_of(step, passes):
         return False
     gates = {branch for branch, spot in story.branches.items() if spot == test}
     if any(branch in gates for branch, _ in event.context.arms):
         return False
     return all(known is not test.node for _, known in tests_over(event.spot))
+
+
+def by_window(event: Event, step: Step) -> bool:
+    """Whether an event waits for a window, or a state of its object, that the step does not wait for."""
+    shared = {id(test) for place in (*step.context.sites, step.spot) for _, test in tests_over(place)}
+    for place in (*event.context.sites, event.spot):
+        for _, test in tests_over(place):
+            if id(test) in shared:
+                continue
+            text = place.file.code(resolved(place.file, place, test))
+            if WINDOW.search(text) or "self." in place.file.code(test):
+                return True
+    return False
 
 
 def accumulates(event: Event, story: Story) -> bool:
