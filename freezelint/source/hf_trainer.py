@@ -40,14 +40,14 @@ Args = list[Value]
 Kwargs = dict[str, Value]
 Trainer = Instance | Object
 Method = Callable[[Reader, Trainer, Args, Kwargs, cst.CSTNode], Value]
-NAME = re.compile(r"transformers\.(\w+\.)*(Seq2Seq)?Trainer$")
+NAME = re.compile(r"(transformers\.(\w+\.)*(Seq2Seq)?|trl\.(\w+\.)*SFT)Trainer$")
 POSITIONAL = ("model", "args", "data_collator", "train_dataset", "eval_dataset")
 LOOPS = ("_inner_training_loop", "_run_epoch")
 LABELS = re.compile(r"label|target")
 
 
 def is_trainer(owner: Value) -> bool:
-    """Whether an object is a `Trainer` of transformers, or of a class derived from it."""
+    """Whether an object is a `Trainer` of transformers (or trl's for fine-tuning), or of a class derived from it."""
     if isinstance(owner, Object):
         return NAME.match(owner.external) is not None
     return isinstance(owner, Instance) and owner.cls is not None and not owner.is_module and derives(owner.cls)
@@ -79,6 +79,8 @@ def initialise(reader: Reader, owner: Trainer, args: Args, kwargs: Kwargs, node:
         model = call(reader, given["model_init"], [], {}, node)
     if not modules_in(model) and isinstance(owner, Instance):
         model = _some_model(reader, node)
+    if given.get("peft_config", NONE) != NONE:
+        reader.escape(modules_in(model))
     pair = given.get("optimizers", missing)
     optimizer = pair.items[0] if isinstance(pair, Seq) and pair.items else pair
     held: Kwargs = {
