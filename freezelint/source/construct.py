@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from freezelint.source import calls, cst, hf_trainer, library, modules, objects, training
+from freezelint.source import calls, cst, hf_trainer, library, modules, objects, registries, training
 from freezelint.source.reader import MAX_DEPTH, Reader
 from freezelint.source.story import ModuleCall
 from freezelint.source.values import (
     UNKNOWN,
     Cls,
+    Dict,
     Func,
     Instance,
     Partial,
@@ -35,6 +36,8 @@ def construct(reader: Reader, callee: Cls, args: list[Value], kwargs: dict[str, 
         modules.fill_container(new, inner.split(".")[-1], args)
     elif inner:
         new.children = []
+    if not new.is_module and registries.is_dict(info):
+        new.wraps = Dict({}, UNKNOWN if args or kwargs or info.method("__init__") else None)
     new.external = outside[0] if outside else ""
     if new.is_module:
         base = outside[0].split(".")[-1] if outside else ""

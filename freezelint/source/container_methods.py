@@ -84,7 +84,7 @@ def dict_method(
     if name == "copy":
         return Dict(dict(owner.items), owner.rest)
     if name in ("to", "cuda") or name == "get":
-        return owner if name != "get" else (reader.join(inner) if inner else UNKNOWN)
+        return owner if name != "get" else (reader.join(inner) if inner and not owner.wide else UNKNOWN)
     return UNKNOWN
 
 

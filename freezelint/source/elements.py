@@ -11,6 +11,7 @@ from freezelint.source.story import AttributeSet, Called, Consumed, Replaced
 from freezelint.source.values import (
     NONE,
     UNKNOWN,
+    Cls,
     Const,
     Data,
     Dict,
@@ -81,11 +82,13 @@ def holds_parameters(owner: Instance) -> bool:
     return owner.external.split(".")[-1] in library.PARAMETER_CONTAINERS
 
 
-def _set_child(reader: Reader, owner: Instance, key: Value, value: Value, node: cst.CSTNode) -> None:
+def _set_child(reader: Reader, owner: Instance, key: Value, value: Value, node: cst.Subscript) -> None:
     if owner.cls is not None and owner.cls.method("__setitem__"):
         objects.call_method(reader, owner, "__setitem__", [key, value], {}, node)
         return
-    if isinstance(key, Const) and isinstance(key.value, str) and owner.is_module:
+    if isinstance(owner.wraps, Dict):
+        set_item(reader, owner.wraps, node, value)
+    elif isinstance(key, Const) and isinstance(key.value, str) and owner.is_module:
         objects.store(reader, owner, key.value, value, node)
     elif owner.children is not None:
         if owner.children and isinstance(key, Const) and isinstance(key.value, int) and not stand_ins.uncounted(owner):
@@ -138,7 +141,7 @@ def get_item(reader: Reader, owner: Value, index: list[Value], node: cst.CSTNode
         if owner.missing is not None:
             return _made_for(reader, owner, owner.missing, key, node)
         rest = [owner.rest] if owner.rest is not None else []
-        if isinstance(key, Const):
+        if isinstance(key, Const) or owner.wide:
             return owner.rest or UNKNOWN
         found: Value = reader.join([*owner.items.values(), *rest] or [UNKNOWN])
         return found
@@ -175,8 +178,11 @@ def _child(reader: Reader, owner: Instance, key: Value, node: cst.CSTNode, *, sl
     if owner.cls is not None:
         if owner.cls.method("__getitem__"):
             found = objects.call_method(reader, owner, "__getitem__", [key], {}, node) or UNKNOWN
-            known = owner.is_module or isinstance(found, (Tensor, Param, Instance))
+            kept = (Tensor, Param, Instance, Cls, Func)
+            known = owner.is_module or any(isinstance(one, kept) for one in options(found))
             return found if known else reader.data("item", node)
+        if isinstance(owner.wraps, Dict):
+            return get_item(reader, owner.wraps, [key], node, sliced=False)
         return UNKNOWN if owner.children is None else _element(reader, owner.children, key, stand_ins.uncounted(owner))
     if holds_parameters(owner):
         if isinstance(key, Const) and str(key.value) in owner.params:
@@ -273,6 +279,8 @@ def _iterate_instance(reader: Reader, value: Instance, node: cst.CSTNode) -> tup
 
         made = call_function(reader, Func(method, value), [], {}, node)
         return iterate(reader, made, node) if not isinstance(made, Instance) else ([reader.data("batch", node)], False)
+    if isinstance(value.wraps, Dict):
+        return iterate(reader, value.wraps, node)
     if not value.is_module:
         return [reader.data(value.name or "batch", node)], False
     if holds_parameters(value):

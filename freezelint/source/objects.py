@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import cst, library, modules, stand_ins
+from freezelint.source import cst, library, modules, registries, stand_ins
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, dotted
 from freezelint.source.reader import Frame, Reader
 from freezelint.source.story import AttributeSet, GradRead, Replaced, TensorFlag
@@ -61,7 +61,7 @@ def from_project(reader: Reader, found: Any, file: ModuleInfo) -> Value:
     if isinstance(found, str):
         return External(found)
     if isinstance(found, cst.BaseExpression):
-        return in_module(reader, owner_of(found, file), found)
+        return registries.top_level(reader, owner_of(found, file), found, file)
     return UNKNOWN
 
 
@@ -105,6 +105,8 @@ def get_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) ->
     if isinstance(owner, ProjectModule):
         found_ = owner.info.resolve(name)
         return from_project(reader, found_, owner.info) if found_ is not None else UNKNOWN
+    if name == "__name__" and isinstance(owner, (Cls, Func)):
+        return Const(owner.info.name)
     if isinstance(owner, Cls):
         return class_attribute(reader, owner.info, name, owner)
     if isinstance(owner, Super):
@@ -152,6 +154,8 @@ def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CST
             return found
         if name == "__class__":
             return Cls(owner.cls)
+    if isinstance(owner.wraps, Dict):
+        return Method(owner.wraps, name)
     if owner.wraps is not None and name == "module":
         return owner.wraps
     if name in MODULE_METHODS and owner.is_module:

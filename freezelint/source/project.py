@@ -293,6 +293,7 @@ class Project:
         self._links: dict[str, set[str]] = {}  # file -> the files its imports led to
         self.texts = Texts(self.roots, self.overlay)
         self.asked: set[tuple[str, str]] = set()
+        self.registrations: dict[Any, list[cst.CSTNode]] = {}  # what each file puts into a table on import
         self.recalled: dict[Any, Any] = {}  # what calls of helpers gave that leave nothing behind
         self.assigned: dict[int, tuple[cst.BaseExpression, ModuleInfo]] = {}  # by id: what top levels assign, and where
 
@@ -302,6 +303,7 @@ class Project:
         info = known if known is not None and known.text == text else ModuleInfo(path, text, self)
         if known is not None and info is not known:
             self.recalled.clear()
+            self.registrations.clear()
         self._files[path] = info
         return info
 

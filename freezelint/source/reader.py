@@ -64,6 +64,7 @@ class Reader:
         self.subject: Instance | None = None  # the first object made: what a class story is about
         self.froze = False  # something has been frozen or unfrozen: initialisation after it matters
         self.lasting = 0  # calls of functions that may do more than give a plain value back
+        self.tables: dict[int, Any] = {}  # by the node a top level assigns: registries, and whose entries they have
         self._counter = 0
         self._unknown: int | None = None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from freezelint.source import arithmetic, calls, cst, elements, objects, ranges
+from freezelint.source import arithmetic, calls, cst, elements, objects, ranges, registries
 from freezelint.source.expressions import evaluate, iterate, lazy, truth
 from freezelint.source.module_methods import only_initialises
 from freezelint.source.project import class_info, dotted, imported
@@ -28,7 +28,6 @@ from freezelint.source.values import (
     Value,
 )
 
-DECORATOR_STEPS = 300
 LINES = (cst.SimpleStatementLine, cst.SimpleStatementSuite)
 
 
@@ -295,23 +294,9 @@ def function(reader: Reader, node: cst.FunctionDef) -> str | None:
             assert isinstance(value, Func)
             value.defaults[parameter.name.value] = evaluate(reader, parameter.default)
     for decorator in node.decorators:
-        value = decorated(reader, decorator, value)
+        value = registries.decorated(reader, decorator, value)
     bind_name(reader, node.name.value, value)
     return None
-
-
-def decorated(reader: Reader, decorator: cst.Decorator, held: Value) -> Value:
-    """What a decorator makes of a function or class; a long one (documentation, registries) is left aside."""
-    found = [held]
-
-    def apply() -> None:
-        made = evaluate(reader, decorator.decorator)
-        if isinstance(made, Func) and not made.info.decorated("contextmanager"):
-            changed = calls.call(reader, made, [held], {}, decorator.decorator) if made.env or is_class else held
-            found.append(changed if isinstance(changed, Cls) or not is_class else held)
-
-    is_class = isinstance(held, Cls)
-    return found[-1] if reader.within_budget(DECORATOR_STEPS, apply) else held
 
 
 def class_definition(reader: Reader, node: cst.ClassDef) -> str | None:
@@ -322,7 +307,7 @@ def class_definition(reader: Reader, node: cst.ClassDef) -> str | None:
         info.outer = reader.frame
     made: Value = Cls(info)
     for decorator in node.decorators:
-        made = decorated(reader, decorator, made)
+        made = registries.decorated(reader, decorator, made)
     bind_name(reader, node.name.value, made)
     return None
 

@@ -63,6 +63,7 @@ class Dict(Value):
     rest: Value | None = None  # what lies under keys that are not known
     spot: Spot | None = None
     missing: Value | None = None  # what makes the value of a missing key: `defaultdict(list)`
+    wide: bool = False  # a registry of so many that a key nobody knows gives anything
 
 
 @dataclass(eq=False, slots=True)
