@@ -204,3 +204,47 @@ def test_zeroing_through_a_group_of_optimizers_is_told_at_the_call_of_the_group(
     assert "accumulate.py:9:9: FRZ308 `self.optimizer.zero_grad()` runs on every pass" in told
     assert "but `accumulator.step()` waits for `(i + 1) % 4 == 0`:" in told
     assert told.count("FRZ308") == 1
+
+
+NET = """import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, trunk):
+        super().__init__()
+        self.trunk, self.head = trunk, nn.Linear(8, 2)
+        self.project = nn.Linear(16, 8)
+
+    def forward(self, x):
+        with torch.no_grad():
+            found = self.project(self.trunk(x))
+        return self.head(found)
+"""
+TRAINS_NET = """import torch
+from torch import nn
+from net import Net
+
+trunk = nn.Sequential(nn.Linear(4, 16), nn.ReLU())
+trunk.load_state_dict(torch.load("trunk.pt"))
+net = Net(trunk.requires_grad_(False))
+optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
+for _ in range(10):
+    loss = nn.functional.cross_entropy(net(torch.randn(8, 4)), torch.randint(0, 2, (8,)))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def test_a_layer_read_only_without_grad_mode_is_told_once_where_another_file_trains_it(folder: Path) -> None:
+    write(folder, {"net.py": NET})
+    alone = [
+        (finding["code"], finding["location"]["row"]) for finding in freezelint(".", "--output-format", "json").findings
+    ]
+    assert alone == [("FRZ313", 9), ("FRZ301", 12)], "the layer, and the block that starves it"
+    write(folder, {"net.py": NET, "train.py": TRAINS_NET})
+    told = [
+        (finding["code"], finding["location"]["row"]) for finding in freezelint(".", "--output-format", "json").findings
+    ]
+    assert told == [("FRZ301", 13)]
