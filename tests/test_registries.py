@@ -146,3 +146,11 @@ def test_of_a_registry_of_many_an_unknown_key_gives_anything(tmp_path: Path) -> 
     assert model(tmp_path, files) == set()
     files["train.py"] = USE.format(imports="from nets import MODELS", key='"3"')
     assert model(tmp_path, files) == {"Net3"}
+
+
+def test_of_a_file_that_registers_very_many_no_entry_is_known(tmp_path: Path) -> None:
+    table, before, between, _ = FORMS["decorated classes"]
+    many = "\n".join(f'@register("{i}")\nclass Net{i}(nn.Module):\n    pass\n' for i in range(24))
+    files = {"nets.py": NETS.format(imports=table, before=before, between=between, after=many)}
+    files["train.py"] = USE.format(imports="from nets import MODELS", key='"3"')
+    assert model(tmp_path, files) == set()

@@ -293,7 +293,7 @@ class Project:
         self._links: dict[str, set[str]] = {}  # file -> the files its imports led to
         self.texts = Texts(self.roots, self.overlay)
         self.asked: set[tuple[str, str]] = set()
-        self.registrations: dict[Any, list[cst.CSTNode]] = {}  # what each file puts into a table on import
+        self.registrations: dict[Any, Any] = {}  # what each file imports, and puts into tables
         self.recalled: dict[Any, Any] = {}  # what calls of helpers gave that leave nothing behind
         self.assigned: dict[int, tuple[cst.BaseExpression, ModuleInfo]] = {}  # by id: what top levels assign, and where
 

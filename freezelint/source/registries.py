@@ -17,7 +17,8 @@ from freezelint.source.tree import walk
 from freezelint.source.values import UNKNOWN, Cls, Dict, Func, Instance, Value
 
 DECORATOR_STEPS = 300
-STEPS = 2_000  # for what one file puts into a table
+STEPS = 1_000  # for what one file puts into a table
+MOST_READ = 24  # statements of a file that fills a table; of one with more, no entry is known
 MOST_FILES = 12
 MOST_ENTRIES = 8  # of a table with more, an unknown key gives anything
 PLAIN = ("partial", "dict")  # calls whose result is a function, or a table of them
@@ -54,9 +55,17 @@ def _fillable(value: Value, node: cst.BaseExpression, owner: ModuleInfo, user: M
     """Whether a value is a table that something at a top level may still fill."""
     if isinstance(value, Instance):
         return not value.is_module and value.cls is not None and _keeps_entries(value.cls)
-    names = _names(owner, owner, node) if isinstance(value, Dict) else []
-    stored = re.compile(rf"\b({'|'.join(map(re.escape, names))}){_STORES}")
-    return bool(names) and any(stored.search(file.text) for file in {owner, user})
+    return isinstance(value, Dict) and any(_written(node, owner, file) for file in (owner, user))
+
+
+def _written(node: cst.BaseExpression, owner: ModuleInfo, file: ModuleInfo) -> bool:
+    """Whether the text of a file writes entries of a table."""
+    known = owner.project.registrations
+    key = ("written", file, id(node))
+    if key not in known:
+        names = _names(owner, owner, node)
+        known[key] = any(re.search(rf"\b{re.escape(name)}{_STORES}", file.text) for name in names if name in file.text)
+    return bool(known[key])
 
 
 def _keeps_entries(info: ClassInfo) -> bool:
@@ -102,6 +111,14 @@ def _index(file: ModuleInfo) -> bool:
 
 def _imports(project: Project, file: ModuleInfo) -> list[ModuleInfo]:
     """The files of the project that a file imports; of one that imports very many, none."""
+    known = project.registrations
+    if ("imports", file) not in known:
+        known["imports", file] = _imported(project, file)
+    found: list[ModuleInfo] = known["imports", file]
+    return found
+
+
+def _imported(project: Project, file: ModuleInfo) -> list[ModuleInfo]:
     rows = [*file.imports.values(), *((module, None, dots) for module, dots in file.stars)]
     if len(rows) > 5 * MOST_FILES:
         return []
@@ -117,10 +134,13 @@ def _fill(reader: Reader, table: Table, file: ModuleInfo) -> None:
     if file in table.files:
         return
     table.files.add(file)
-    key = (file, id(table.node))
-    if key not in reader.project.registrations:
-        reader.project.registrations[key] = [one for one in file.tree.body if _registers(one, file, table)]
-    statements = reader.project.registrations[key]
+    key, known = ("entries", file, id(table.node)), reader.project.registrations
+    if key not in known:
+        known[key] = [one for one in file.tree.body if _registers(one, file, table)]
+    statements: list[cst.CSTNode] = known[key]
+    if len(statements) > MOST_READ:
+        _leave_open(table)
+        return
     if not statements or len(reader.frames) > 40:
         return
     kept = (reader.budget, reader.story.incomplete, reader.seen, len(reader.frames), reader.open_loops)
