@@ -171,12 +171,12 @@ def opaque_child(reader: Reader, owner: Instance, name: str, node: cst.CSTNode) 
     if library.PARAMETER_NAMES.match(name):
         param = new_param(reader, name, owner, node)
         _inherit(owner, [param])
+        if name == "weight" and library.ONLY_WEIGHT.search(owner.name) and not reader.story.optimizers:
+            owner.params.clear()
         owner.params[name] = param
         return param
     if name.startswith(("get_", "set_", "resize_", "init_", "load_")):
         return None  # a method
-        if name == "weight" and library.ONLY_WEIGHT.search(owner.name) and not reader.story.optimizers:
-            owner.params.clear()
     if library.SUBMODULE_NAMES.match(name) or (whole(owner, name) and not name.startswith("in_proj")):
         child = Instance(external=f"{owner.external}.{name}", is_module=True, spot=owner.spot, opaque=True)
         body = owner.norm and library.BODY_NAMES.match(name)
