@@ -127,6 +127,9 @@ def round_construction(mode: Mode, made: list[Built]) -> Iterator[Finding]:
 @RULE.on(Facts)
 def seen_in_run(facts: Facts) -> Iterator[Finding]:
     for fact in facts.of("not_a_freeze"):
+        named = FIXED.search(fact.subject.rpartition(".")[2]) or "frozen" in fact.subject
+        if fact.text == "eval" and not named and not intent.said_at(fact.place):
+            continue  # that leaves out dropout, say
         message = "`{text}` is the only freeze of `{subject}`: its parameters keep training"
         yield fact.report(
             RULE,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 
+from freezelint.findings import Location
 from freezelint.source import cst, polarity
 from freezelint.source.project import ClassInfo
 from freezelint.source.story import Event, Spot
@@ -72,6 +75,35 @@ def means_to_freeze(event: Event) -> bool:
     if named:
         return not OTHERWISE.search(inside.name) and not STATISTICS.search(inside.name)
     return inside.owner is not None and not BORROWS.search(inside.name) and freezing_class(inside.owner)
+
+
+def said_at(place: Location) -> bool:
+    """The same of a line that a run went by, as far as its file alone tells; True where that cannot be read."""
+    try:
+        text = Path(place.path).read_text(encoding="utf-8")
+        tree = ast.parse(text)
+    except (OSError, ValueError, SyntaxError):
+        return True
+    lines, above = python_lines(text), place.line - 2
+    words = lines[place.line - 1].partition("#")[2] if place.cell is None else "frozen"
+    while above >= 0 and lines[above].strip().startswith("#"):
+        words, above = f"{lines[above]} {words}", above - 1
+    if STAYS.search(words):
+        return not STATISTICS.search(words)
+    around = [node for node in ast.walk(tree) if _around(node, place.line)]
+    if any(isinstance(node, ast.If) and FREEZES.search(ast.unparse(node.test).replace("_", " ")) for node in around):
+        return True
+    functions = [node for node in around if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    name = functions[-1].name if functions else ""
+    if re.match(r"_?(freeze|fix)(_|$)", name):
+        return not OTHERWISE.search(name) and not STATISTICS.search(name)
+    kinds = [node for node in around if isinstance(node, ast.ClassDef) and FREEZER.match(node.name)]
+    said = " ".join(f"{node.name} {ast.get_docstring(node) or ''}" for node in kinds)
+    return bool(kinds) and not (BORROWS.search(name) or STATISTICS.search(said) or PARTLY.search(said))
+
+
+def _around(node: ast.AST, line: int) -> bool:
+    return isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0)
 
 
 def freezing_class(info: ClassInfo) -> bool:
