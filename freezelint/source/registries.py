@@ -18,7 +18,7 @@ from freezelint.source.values import UNKNOWN, Cls, Dict, Func, Instance, Value
 
 DECORATOR_STEPS = 300
 STEPS = 1_000  # for what one file puts into a table
-MOST_READ = 24  # statements of a file that fills a table; of one with more, no entry is known
+MOST_READ = 16  # statements that fill a table; of one with more, no further entry is known
 MOST_FILES = 12
 MOST_ENTRIES = 8  # of a table with more, an unknown key gives anything
 PLAIN = ("partial", "dict")  # calls whose result is a function, or a table of them
@@ -33,6 +33,7 @@ class Table:
     owner: ModuleInfo
     value: Value
     files: set[ModuleInfo] = field(default_factory=set)
+    count: int = 0  # of the statements that fill it, in the files in sight
 
 
 def top_level(reader: Reader, owner: ModuleInfo, node: cst.BaseExpression, user: ModuleInfo) -> Value:
@@ -46,7 +47,9 @@ def top_level(reader: Reader, owner: ModuleInfo, node: cst.BaseExpression, user:
             return value
         table = reader.tables.setdefault(id(node), Table(node, owner, value))
     if user not in table.files:
-        for file in list(_in_sight(reader, table, user)):
+        near = [file for file in _in_sight(reader, table, user) if file not in table.files]
+        table.count += sum(len(_entries(reader, table, file)) for file in near)
+        for file in near:
             _fill(reader, table, file)
     return table.value
 
@@ -134,14 +137,10 @@ def _fill(reader: Reader, table: Table, file: ModuleInfo) -> None:
     if file in table.files:
         return
     table.files.add(file)
-    key, known = ("entries", file, id(table.node)), reader.project.registrations
-    if key not in known:
-        known[key] = [one for one in file.tree.body if _registers(one, file, table)]
-    statements: list[cst.CSTNode] = known[key]
-    if len(statements) > MOST_READ:
+    statements = _entries(reader, table, file)
+    if table.count > MOST_READ:
         _leave_open(table)
-        return
-    if not statements or len(reader.frames) > 40:
+    if table.count > MOST_READ or not statements or len(reader.frames) > 40:
         return
     kept = (reader.budget, reader.story.incomplete, reader.seen, len(reader.frames), reader.open_loops)
     nested = (reader.arms, reader.loops, reader.calls, reader.sites)
@@ -160,6 +159,15 @@ def _fill(reader: Reader, table: Table, file: ModuleInfo) -> None:
         reader.arms, reader.loops, reader.calls, reader.sites = nested
     for held in _held(table.value):
         held.wide = len(held.items) > MOST_ENTRIES
+
+
+def _entries(reader: Reader, table: Table, file: ModuleInfo) -> list[cst.CSTNode]:
+    """The statements at the top level of a file that put something into a table."""
+    key, known = ("entries", file, id(table.node)), reader.project.registrations
+    if key not in known:
+        known[key] = [one for one in file.tree.body if _registers(one, file, table)]
+    found: list[cst.CSTNode] = known[key]
+    return found
 
 
 def _held(value: Value) -> list[Dict]:
