@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import pytest
+from reading import HEAD, story
 
-from freezelint.source.lint import Project, read_file
 from freezelint.source.story import (
     Backward,
     Consumed,
@@ -19,16 +18,6 @@ from freezelint.source.story import (
     TrainMode,
     ZeroGrad,
 )
-
-HEAD = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
-
-
-def story(text: str, folder: Path = Path("/nowhere"), **files: str) -> Story:
-    """The first story of a program; `files` are other files of its project."""
-    overlay = {str(folder / f"{name}.py"): HEAD + textwrap.dedent(body) for name, body in files.items()}
-    project = Project([folder], overlay)
-    file = project.add(str(folder / "train.py"), HEAD + textwrap.dedent(text))
-    return next(iter(read_file(file, project)))
 
 
 def frozen(read: Story) -> dict[str, bool | None]:
@@ -245,65 +234,6 @@ def test_lightning_is_run_as_lightning_runs_it() -> None:
     assert len(read.of(ModuleCall)) == 2
 
 
-def test_a_trainer_of_transformers_is_run_as_it_runs() -> None:
-    read = story(
-        """
-        from transformers import Trainer, TrainerCallback
-        class Net(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.body, self.head = nn.Linear(2, 2), nn.Linear(2, 1)
-            def forward(self, x):
-                return self.head(self.body(x))
-        class Open(TrainerCallback):
-            def on_train_begin(self, args, state, control, model=None, **kwargs):
-                model.body.requires_grad_(True)
-        class Mine(Trainer):
-            def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-                outputs = model(inputs["x"])
-                loss = F.mse_loss(outputs, inputs["y"])
-                return (loss, outputs) if return_outputs else loss
-        net = Net()
-        net.body.requires_grad_(False)
-        trainer = Mine(model=net, callbacks=[Open()])
-        trainer.train()
-        """
-    )
-    told = (OptimizerBuilt, GradFlag, TrainMode, Backward, Step, ZeroGrad)
-    kinds = [type(event) for event in read.events if isinstance(event, told)]
-    assert kinds == [GradFlag, OptimizerBuilt, ZeroGrad, GradFlag, *[TrainMode, Backward, Step, ZeroGrad] * 2]
-    (built,) = read.of(OptimizerBuilt)
-    assert {param.owner.name for param in built.optimizer.params if param.owner} == {"head"}
-    assert all(event.node is not None for event in read.of(Backward))
-
-
-def test_a_trainer_takes_the_optimizer_it_is_given() -> None:
-    read = story(
-        """
-        from transformers import Trainer
-        net = nn.Linear(2, 1)
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-        Trainer(model=net, optimizers=(optimizer, None)).train()
-        """
-    )
-    assert len(read.of(OptimizerBuilt)) == 1
-    assert [event.optimizer for event in read.of(Step)] == [read.optimizers[0]] * 2
-
-
-def test_a_loop_that_a_trainer_writes_anew_is_not_guessed() -> None:
-    read = story(
-        """
-        from transformers import Trainer
-        class Mine(Trainer):
-            def _inner_training_loop(self, *args, **kwargs):
-                return run(self)
-        Mine(model=nn.Linear(2, 1)).train()
-        """
-    )
-    assert not read.trains
-    assert all(module.escaped for module in read.modules)
-
-
 def test_a_context_manager_of_the_project() -> None:
     read = story(
         """
@@ -351,7 +281,7 @@ def test_the_budget_ends_a_reading_without_an_error() -> None:
 )
 def test_odd_programs_do_not_stop_the_reader(text: str) -> None:
     from freezelint.rule import all_rules
-    from freezelint.source.lint import lint_file
+    from freezelint.source.lint import Project, lint_file
 
     report = lint_file("/nowhere/train.py", HEAD + text, Project([Path("/nowhere")]), frozenset(all_rules()))
     assert {finding.code for finding in report.findings} <= {"FRZ002", "FRZ108"}

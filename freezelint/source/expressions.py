@@ -242,8 +242,8 @@ def conditional(reader: Reader, node: cst.IfExp) -> Value:
     known, identity, negated = truth(reader, node.test)
     if known is not None:
         return evaluate(reader, node.body if known else node.orelse)
-    if unwraps(reader, node):
-        return evaluate(reader, node.orelse)
+    if (whole := unwrapped(reader, node)) is not None:
+        return whole
     results: list[Value] = []
 
     def arm(part: cst.BaseExpression) -> Callable[[], None]:
@@ -255,14 +255,14 @@ def conditional(reader: Reader, node: cst.IfExp) -> Value:
     return joined
 
 
-def unwraps(reader: Reader, node: cst.IfExp) -> bool:
+def unwrapped(reader: Reader, node: cst.IfExp) -> Instance | None:
     """`net.text_model if hasattr(net, "text_model") else net`, of a network nobody can look into: one and the same."""
     inner, test = node.body, node.test
     if not (isinstance(inner, cst.Attribute) and isinstance(test, cst.Call) and dotted(test.func) == "hasattr"):
-        return False
+        return None
     same = dotted(inner.value) == dotted(node.orelse) != "" and dotted(inner.value) == dotted(test.args[0].value)
     owner = evaluate(reader, node.orelse) if same else UNKNOWN
-    return isinstance(owner, Instance) and owner.opaque and owner.cls is None
+    return owner if isinstance(owner, Instance) and owner.opaque and owner.cls is None else None
 
 
 def lambda_(reader: Reader, node: cst.Lambda) -> Value:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
 from freezelint.findings import Location
 from freezelint.source import cst, polarity
-from freezelint.source.project import ClassInfo
+from freezelint.source.cst.parse import BROKEN
+from freezelint.source.project import ClassInfo, FunctionInfo, Project
 from freezelint.source.story import Event, Spot
-from freezelint.source.syntax import within_function
+from freezelint.source.syntax import enclosing, within_function
+from freezelint.source.tree import walk
 from freezelint.textfile import python_lines
 
 FREEZES = re.compile(r"\b(freez(e|es|ing)|frozen|froze)\b", re.IGNORECASE)
@@ -61,14 +62,17 @@ def tests(event: Event) -> set[str]:
 
 def means_to_freeze(event: Event) -> bool:
     """Whether the comment, the function or the condition of a line says that it is to freeze something."""
-    text = comments(event.spot)
+    return _says_so(event.spot, event.context.calls[-1] if event.context.calls else None)
+
+
+def _says_so(spot: Spot, inside: FunctionInfo | None) -> bool:
+    text = comments(spot)
     if STAYS.search(text):
         return not STATISTICS.search(text)
-    for test, body in conditions(event.spot):
+    for test, body in conditions(spot):
         says = polarity.says(test)
         if says is not None and says is (body is None):
             return True
-    inside = event.context.calls[-1] if event.context.calls else None
     if inside is None:
         return False
     named = re.match(r"_?(freeze|fix)(_|$)", inside.name)
@@ -78,32 +82,23 @@ def means_to_freeze(event: Event) -> bool:
 
 
 def said_at(place: Location) -> bool:
-    """The same of a line that a run went by, as far as its file alone tells; True where that cannot be read."""
+    """The same of an `eval()` that a run went by, as its file has it; True where that cannot be read."""
     try:
-        text = Path(place.path).read_text(encoding="utf-8")
-        tree = ast.parse(text)
-    except (OSError, ValueError, SyntaxError):
+        file = Project([]).add(place.path, Path(place.path).read_text(encoding="utf-8"))
+    except (OSError, *BROKEN):
         return True
-    lines, above = python_lines(text), place.line - 2
-    words = lines[place.line - 1].partition("#")[2] if place.cell is None else "frozen"
-    while above >= 0 and lines[above].strip().startswith("#"):
-        words, above = f"{lines[above]} {words}", above - 1
-    if STAYS.search(words):
-        return not STATISTICS.search(words)
-    around = [node for node in ast.walk(tree) if _around(node, place.line)]
-    if any(isinstance(node, ast.If) and FREEZES.search(ast.unparse(node.test).replace("_", " ")) for node in around):
+    calls = (node for node in walk(file.tree) if isinstance(node, cst.Call) and _switches(node, place.line))
+    spot = next((Spot(file, node) for node in calls), None)
+    if spot is None:
         return True
-    functions = [node for node in around if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    name = functions[-1].name if functions else ""
-    if re.match(r"_?(freeze|fix)(_|$)", name):
-        return not OTHERWISE.search(name) and not STATISTICS.search(name)
-    kinds = [node for node in around if isinstance(node, ast.ClassDef) and FREEZER.match(node.name)]
-    said = " ".join(f"{node.name} {ast.get_docstring(node) or ''}" for node in kinds)
-    return bool(kinds) and not (BORROWS.search(name) or STATISTICS.search(said) or PARTLY.search(said))
+    inside = next((node for node in enclosing(spot) if isinstance(node, cst.FunctionDef)), None)
+    methods = (method for info in file.classes.values() for method in info.methods.values())
+    return _says_so(spot, next((one for one in (*file.functions.values(), *methods) if one.node is inside), None))
 
 
-def _around(node: ast.AST, line: int) -> bool:
-    return isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0)
+def _switches(node: cst.Call, line: int) -> bool:
+    named = isinstance(node.func, cst.Attribute) and node.func.attr.value in ("eval", "train")
+    return named and node.at.lineno <= line <= node.at.end_lineno
 
 
 def freezing_class(info: ClassInfo) -> bool:

@@ -48,14 +48,11 @@ def never_read(info: ClassInfo, name: str) -> bool:
 
 
 def trained_elsewhere(info: ClassInfo) -> bool:
-    """Whether another file of the package names the class, or its file, and trains: the story of that file tells."""
-    names = (info.name, Path(info.file.path).stem)
-    naming = [
-        text
-        for path, text in package_texts(info.file).items()
-        if path != info.file.path and any(name in text for name in names) and any(word in text for word in _TRAINS)
-    ]
-    return any(re.search(rf"\b{re.escape(name)}\b", text) for text in naming for name in names)
+    """Whether another file of the package names the class, or imports its file, and trains: that one's story tells."""
+    file = re.escape(Path(info.file.path).stem)
+    named = re.compile(rf"\b{re.escape(info.name)}\b|^\s*(from|import) [^\n]*\b{file}\b", re.MULTILINE)
+    texts = (text for path, text in package_texts(info.file).items() if path != info.file.path)
+    return any(named.search(text) for text in texts if any(word in text for word in _TRAINS))
 
 
 def known_unused(info: ClassInfo) -> bool:

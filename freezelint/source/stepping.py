@@ -13,13 +13,11 @@ WINDOW = re.compile(r"%|accum|micro_?(batch|step)|grad_acc|update_freq|iter_size
 QUIET = re.compile(
     r"clip|^accumulate$|^autocast$|^no_sync$|log|print|info|debug|warning|scalar|postfix|^(update|write|append|item|format|time|len)$"
 )
+Passes = set[tuple[tuple[int, int], ...]]
 
 
 def same_pass(one: Event, other: Event) -> bool:
     return one.context.loops == other.context.loops
-
-
-Passes = set[tuple[tuple[int, int], ...]]
 
 
 def batches(story: Story) -> Passes:

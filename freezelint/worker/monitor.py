@@ -310,7 +310,7 @@ class Monitor(Scopes, Passes):
         if not any(p.requires_grad for p in weights):
             if weights and entry.frozen_weight is None:
                 entry.frozen_weight = weights[0].detach().clone()
-            elif weights and not torch.equal(entry.frozen_weight, weights[0]):
+            elif weights and not entry.rewritten and not torch.equal(entry.frozen_weight, weights[0]):
                 entry.rewritten = not any(leaf.optimizers for leaf in entry.own)
             entry.frozen_drift += 1
             entry.drift_without_grad += not torch.is_grad_enabled()
