@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from freezelint.records import replace
 from freezelint.settings import CONFIG_NAMES, Settings, SettingsError, Where
 
 

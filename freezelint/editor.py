@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from freezelint.config import Resolver
 from freezelint.engine import Check, Outcome, Progress, silent
 from freezelint.findings import Finding
 from freezelint.fixes import Lines
+from freezelint.records import replace
 from freezelint.settings import Settings, SettingsError, Where
 from freezelint.warm import WarmWorkers
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from freezelint import book, fixes
 from freezelint.cache import FOLDER, Cache
 from freezelint.config import Resolver
 from freezelint.findings import Finding, Location, Severity
+from freezelint.records import field, record, replace
 from freezelint.settings import Settings
 from freezelint.source.discover import Found, discover, excluded, ignored_codes, shown
 from freezelint.source_stage import FileReport, Job, Source, Unreadable, lint_files, open_source, project_roots
@@ -74,7 +74,7 @@ class Sources:
         return self._lines[key].line(number)
 
 
-@dataclass(slots=True)
+@record
 class Outcome:
     """What a check gave, before it is printed."""
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from freezelint import measured
 from freezelint.findings import Claim, Evidence, Finding, Location, Related, Severity, Verdict
 from freezelint.gradient_map import GradientMap
+from freezelint.records import field, record
 
 if TYPE_CHECKING:
     from freezelint.rule import Rule
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Fact:
     """One thing seen at one line. `kind` names it, `subject` is what it is about, `numbers` carry their unit."""
 
@@ -54,7 +54,7 @@ class Fact:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Parameter:
     """One parameter over the run."""
 
@@ -71,7 +71,7 @@ class Parameter:
     loaded: bool = False  # given weights after it was made
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Module:
     """One module over the run: in which modes its forward was called, first at `place`."""
 
@@ -83,7 +83,7 @@ class Module:
     place: Location | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Facts:
     """Everything one run left behind."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
+
+from freezelint.records import asdict, field, record, replace
 
 
 class Severity(str, Enum):
@@ -42,7 +43,7 @@ class ClaimKind(str, Enum):
     RAISES = "raises"  # the run stops with an error
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@record(frozen=True, order=True)
 class Location:
     """A range in a file. Lines from 1, columns from 0 in code points, the end exclusive; a notebook's `cell` from 1."""
 
@@ -60,7 +61,7 @@ class Location:
         return self.line <= (other.end_line or other.line) and other.line <= (self.end_line or self.line)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Edit:
     """Replace the text at `location` (empty range: insert)."""
 
@@ -68,20 +69,20 @@ class Edit:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Fix:
     title: str
     edits: tuple[Edit, ...] = ()
     safety: Safety = Safety.SHOW
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Related:
     location: Location
     note: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Claim:
     """What must be seen in a run if the finding is true. `subject`: dotted name as the source writes it."""
 
@@ -89,7 +90,7 @@ class Claim:
     subject: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Evidence:
     """A fact that settled a claim. `witness`: source, graph or run. `numbers` carry their unit in the key."""
 
@@ -100,7 +101,7 @@ class Evidence:
     numbers: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Finding:
     code: str
     message: str

@@ -8,9 +8,9 @@ by the cuts next to what lost its gradient, because there the author has somethi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from freezelint.gradient_map import Cause, Cut, Edge, GradientMap, Kind, Node
+from freezelint.records import record
 
 SUMS = frozenset("Add Subtract AddAssign SubtractAssign Minus join sum builtins.sum add sub rsub neg add_ sub_".split())
 SCALED = frozenset("Multiply MultiplyAssign Divide DivideAssign mul div mul_ div_".split())
@@ -22,7 +22,7 @@ STACKS = frozenset("torch.stack torch.cat stack cat".split())
 A_FACTOR_OF_ZERO = "a factor of zero"
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Loss:
     """A gradient that ends at `cut` on its way from the loss; `lost` are the parameters (or leaves) behind it."""
 

@@ -8,11 +8,11 @@ not, a node of unknown origin (`Kind.UNKNOWN`) may bring any parameter's. Standa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
 from freezelint.findings import Location
+from freezelint.records import field, record
 
 
 class Spot(Protocol):
@@ -46,7 +46,7 @@ class Cause(str, Enum):
     UNUSED = "unused"  # the value is computed and thrown away
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Cut:
     cause: Cause
     place: Spot | Location | None
@@ -55,7 +55,7 @@ class Cut:
     scope: Spot | Location | None = None  # the call inside a block that lost its gradient
 
 
-@dataclass(slots=True)
+@record
 class Node:
     id: int
     kind: Kind
@@ -68,7 +68,7 @@ class Node:
     read: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Edge:
     source: int
     target: int
@@ -85,6 +85,7 @@ class GradientMap:
         self.edges: list[Edge] = []
         self._into: list[list[Edge]] = []
         self.notes: list[str] = []  # what could not be seen
+        self._walked: dict[tuple[int, ...], set[int]] = {}  # what was asked of the map as it stands
 
     def node(self, kind: Kind, name: str, **details: Any) -> int:
         node = Node(len(self.nodes), kind, name, **details)
@@ -121,6 +122,9 @@ class GradientMap:
 
     def _back(self, starts: Iterable[int], *, cross_cuts: bool, sure_only: bool = False) -> set[int]:
         seen = set(starts)
+        key = (len(self.edges), cross_cuts, sure_only, *sorted(seen))
+        if key in self._walked:
+            return self._walked[key].copy()
         todo = list(seen)
         while todo:
             for edge in self._into[todo.pop()]:
@@ -128,7 +132,8 @@ class GradientMap:
                     continue
                 seen.add(edge.source)
                 todo.append(edge.source)
-        return seen
+        self._walked[key] = seen
+        return seen.copy()
 
     def parameters(self, ids: Iterable[int]) -> list[Node]:
         """The trainable parameters among `ids`, in the order of their creation."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from freezelint.client import WantsPython, Worker, WorkerError, Workers, find_python
 from freezelint.findings import Finding, Location, Severity
 from freezelint.model_report import ModelReport
+from freezelint.records import field, record
 
 CODE = "FRZ003"
 MOST_MODELS = 6  # of one script
@@ -25,7 +25,7 @@ class TraceSettings(WantsPython, Protocol):
     def dgrad_threshold(self) -> float: ...
 
 
-@dataclass
+@record
 class GraphResult:
     reports: list[ModelReport] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)

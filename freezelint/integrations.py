@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import replace
 from importlib import import_module, util
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from freezelint import book
 from freezelint.facts import Facts
 from freezelint.findings import Finding, Severity
+from freezelint.records import replace
 from freezelint.rule import ask, table
 from freezelint.settle import in_run
 

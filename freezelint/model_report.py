@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from freezelint.findings import Claim, Evidence, Finding, Location, Related, Severity, Verdict
 from freezelint.gradient_map import Cut, GradientMap, Kind, Node
-from freezelint.worker.bill import Bill as Bill
+from freezelint.records import field, record
 
 if TYPE_CHECKING:
     from freezelint.rule import Rule
+    from freezelint.worker.bill import Bill
 
 DGRAD_THRESHOLD = 0.3  # share of a full backward from which on crossing frozen layers is worth a word
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ModuleRow:
     """One module with its own parameters and costs, those of its submodules not included.
 
@@ -36,7 +36,7 @@ class ModuleRow:
     training: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ParameterRow:
     """One parameter. `reached`: autograd brings it a gradient; `zero`: one that is exactly zero whatever the data."""
 
@@ -58,7 +58,7 @@ class ParameterRow:
         return size
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class WhatIf:
     """One change to the freeze and what it leaves. `confirmed`: recorded again, not only computed."""
 
@@ -83,7 +83,7 @@ class WhatIf:
         return f"{flop(self.saved_flops)} less ({share} %){kept}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class AttributeFreeze:
     """A module that was given a plain attribute `requires_grad`."""
 
@@ -93,7 +93,7 @@ class AttributeFreeze:
     parameters: int  # of its own and its submodules, that train on
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class TraceFact:
     """What a trace tells beside its map, in the form that checks ask of a run; `detail` says how it is so."""
 
@@ -127,7 +127,7 @@ class TraceFact:
         return cls(place=Location(*data["place"]), related=related, device=device, **plain)
 
 
-@dataclass(slots=True)
+@record
 class ModelReport:
     """`present`: as it is frozen; `whole`: with every parameter trainable."""
 
@@ -205,8 +205,8 @@ class ModelReport:
             map=GradientMap.from_json(data["map"]),
             modules=[_module(row) for row in data["modules"]],
             parameters=[_parameter(row) for row in data["parameters"]],
-            present=Bill(**data["present"]),
-            whole=Bill(**data["whole"]),
+            present=_bill(data["present"]),
+            whole=_bill(data["whole"]),
             what_if=[_what_if(row) for row in data["what_if"]],
             place=_location(data["place"]),
             attribute_freezes=[
@@ -221,6 +221,12 @@ class ModelReport:
 PLAIN = "inputs inputs_from device method torch operations build_s trace_s notes guessed others".split()
 
 
+def _bill(data: dict[str, int]) -> Bill:
+    from freezelint.worker.bill import Bill  # with the standard library's dataclasses, which a check does without
+
+    return Bill(**data)
+
+
 def _location(data: list[Any] | None) -> Location | None:
     return Location(*data) if data else None
 
@@ -231,7 +237,7 @@ def _places(row: dict[str, Any], *keys: str) -> dict[str, Location | None]:
 
 def _module(row: dict[str, Any]) -> ModuleRow:
     plain = {key: row[key] for key in row if key not in ("class", "present", "whole")}
-    return ModuleRow(class_name=row["class"], present=Bill(**row["present"]), whole=Bill(**row["whole"]), **plain)
+    return ModuleRow(class_name=row["class"], present=_bill(row["present"]), whole=_bill(row["whole"]), **plain)
 
 
 def _parameter(row: dict[str, Any]) -> ParameterRow:
@@ -239,9 +245,7 @@ def _parameter(row: dict[str, Any]) -> ParameterRow:
 
 
 def _what_if(row: dict[str, Any]) -> WhatIf:
-    return WhatIf(
-        **{**row, "names": tuple(row["names"]), "place": _location(row["place"]), "left": Bill(**row["left"])}
-    )
+    return WhatIf(**{**row, "names": tuple(row["names"]), "place": _location(row["place"]), "left": _bill(row["left"])})
 
 
 def flop(value: int) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from freezelint.findings import Claim, ClaimKind, Edit, Finding, Fix, Location, Related, Safety, Severity
 from freezelint.gradient_map import Spot
+from freezelint.records import field, record
 
 Place = Spot | Location
 Check = Callable[..., Iterator[Finding]]
@@ -21,7 +21,7 @@ def locate(place: Place) -> Location:
     return place if isinstance(place, Location) else place.locate()
 
 
-@dataclass(frozen=True)
+@record(eq=False, frozen=True)
 class Rule:
     """One rule: code, name, and message and fix templates filled by `report`.
 
@@ -38,7 +38,7 @@ class Rule:
     claim: ClaimKind | None = None
     since: str = "0.1"
     preview: bool = False  # True: only with --preview or an explicit --select
-    checks: dict[type, list[Check]] = field(default_factory=dict, compare=False, repr=False)
+    checks: dict[type, list[Check]] = field(default_factory=dict)
 
     def on(self, *subjects: type) -> Callable[[C], C]:
         def register(check: C) -> C:
@@ -81,9 +81,9 @@ def all_rules() -> dict[str, Rule]:
     from freezelint import checks
 
     rules: dict[str, Rule] = {}
-    for module in pkgutil.iter_modules(checks.__path__):
-        if module.name.startswith("frz"):
-            rule = importlib.import_module(f"freezelint.checks.{module.name}").RULE
+    for name in os.listdir(checks.__path__[0]):  # pkgutil would import `inspect` for this
+        if name.startswith("frz") and name.endswith(".py"):
+            rule = importlib.import_module(f"freezelint.checks.{name[:-3]}").RULE
             rules[rule.code] = rule
     return dict(sorted(rules.items()))
 

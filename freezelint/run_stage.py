@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from freezelint.client import WORKER, WantsPython, Worker, WorkerError, Workers,
 from freezelint.facts import Facts
 from freezelint.findings import Finding, Location, Severity
 from freezelint.graph_stage import stages, target_json, told
+from freezelint.records import field, record, replace
 
 CODE = "FRZ004"
 DEFAULT_STEPS = 2  # of a script that asks for no other number: cheap steps go on until what is rare has shown
@@ -43,7 +43,7 @@ class RunSettings(WantsPython, Protocol):
     def output_file(self) -> Path | None: ...
 
 
-@dataclass
+@record
 class RunResult:
     facts: list[Facts] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import types
 import typing
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from freezelint import book
+from freezelint.records import field, fields, record, replace
 
 CONFIG_NAMES = ("freezelint.toml", ".freezelint.toml", "pyproject.toml")
 OUTPUT_FORMATS = ("full", "concise", "text", "json", "json-lines", "sarif", "github", "gitlab", "junit", "html")
@@ -31,7 +31,7 @@ class SettingsError(Exception):
     """A setting that cannot be used; the text names file and line."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class ModelSettings:
     """One `[[tool.freezelint.models]]` table: how to build a model, and what of it must be frozen or train."""
 
@@ -43,7 +43,7 @@ class ModelSettings:
     trainable: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Settings:
     select: tuple[str, ...] = ("FRZ",)
     ignore: tuple[str, ...] = ()
@@ -167,7 +167,7 @@ def types_of(cls: type) -> dict[str, Any]:
     """The fields of a settings class with their types."""
     if cls.__name__ not in _HINTS:
         hints = typing.get_type_hints(cls)
-        _HINTS[cls.__name__] = {f.name: hints[f.name] for f in fields(cls)}
+        _HINTS[cls.__name__] = {name: hints[name] for name in fields(cls)}
     return _HINTS[cls.__name__]
 
 
@@ -247,7 +247,8 @@ def _spell_value(value: Any) -> str:
 def to_json(settings: Settings) -> str:
     """The settings as `--show-settings` prints them."""
     import json
-    from dataclasses import asdict
+
+    from freezelint.records import asdict
 
     table = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
     return json.dumps(table, indent=2, default=str)

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from freezelint.records import REQUIRED, fields
 from freezelint.settings import DEVICES, NOT_KEYS, OUTPUT_FORMATS, RANGES, ModelSettings, Settings, types_of
 
 CODE = {"type": "string", "pattern": "^(ALL|FRZ[0-9]{0,3})$"}
@@ -18,9 +18,9 @@ STRINGS = {"type": "array", "items": {"type": "string"}}
 
 def schema() -> dict[str, Any]:
     properties: dict[str, Any] = {"extend": {"type": "string", "description": "A settings file to start from."}}
-    for field in fields(Settings):
-        if field.name not in NOT_KEYS:
-            properties[field.name.replace("_", "-")] = _property(field.name, types_of(Settings)[field.name])
+    for name in fields(Settings):
+        if name not in NOT_KEYS:
+            properties[name.replace("_", "-")] = _property(name, types_of(Settings)[name])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:freezelint:settings",
@@ -51,13 +51,13 @@ def _property(name: str, hint: Any) -> dict[str, Any]:
 
 def _model() -> dict[str, Any]:
     properties: dict[str, Any] = {}
-    for field in fields(ModelSettings):
-        is_list = get_origin(types_of(ModelSettings)[field.name]) is tuple
-        assert not is_list or get_args(types_of(ModelSettings)[field.name])[0] is str
-        properties[field.name] = STRINGS if is_list else {"type": "string"}
+    for name in fields(ModelSettings):
+        is_list = get_origin(types_of(ModelSettings)[name]) is tuple
+        assert not is_list or get_args(types_of(ModelSettings)[name])[0] is str
+        properties[name] = STRINGS if is_list else {"type": "string"}
     properties["inputs"] = {"anyOf": [{"type": "string"}, STRINGS]}
     properties["build"] = {"type": "string", "pattern": ":"}
-    required = [field.name for field in fields(ModelSettings) if field.default is MISSING]
+    required = [name for name, default in fields(ModelSettings).items() if default is REQUIRED]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from freezelint import book
 from freezelint.backing import about, borne_out
 from freezelint.config import Resolver
 from freezelint.findings import ClaimKind, Evidence, Finding, Location, Severity, Verdict
+from freezelint.records import replace
 from freezelint.rule import ask, locate, table
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import io
 import re
 import tokenize
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from freezelint import book
 from freezelint.findings import Edit, Finding, Fix, Location, Safety, Severity
 from freezelint.fixes import Lines
+from freezelint.records import field, record
 
 _CODES = r"[A-Z]+[0-9]+(?:[\s,]+[A-Z]+[0-9]+)*"
 _NOQA = re.compile(rf"#\s*noqa(?:\s*:\s*(?P<codes>{_CODES})(?=[\s,#]|$)|(?=\s*(?:#|$)|\s+[^\s:]))", re.IGNORECASE)
@@ -23,7 +23,7 @@ _OURS = re.compile(r"#\s*freezelint:\s*(?P<file>ignore-file|ignore)(?:\[(?P<code
 _CODE = re.compile(r"[A-Za-z]+[0-9]*")
 
 
-@dataclass(slots=True)
+@record
 class Suppression:
     """One comment: the lines it holds for, and the codes it names (none: all of them)."""
 

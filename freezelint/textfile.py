@@ -6,14 +6,15 @@ import codecs
 import errno
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from freezelint.records import record
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class TextFile:
     text: str
     encoding: str = "utf-8"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from freezelint.records import replace
 
 torch = pytest.importorskip("torch")
 
@@ -15,9 +16,10 @@ from torch import Tensor, nn  # noqa: E402
 
 import freezelint  # noqa: E402
 from freezelint.findings import Finding  # noqa: E402
-from freezelint.model_report import Bill, ModelReport  # noqa: E402
+from freezelint.model_report import ModelReport  # noqa: E402
 from freezelint.output import Report, render  # noqa: E402
 from freezelint.output.module_tree import Part  # noqa: E402
+from freezelint.worker.bill import Bill  # noqa: E402
 
 HERE = Path(__file__).parent
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

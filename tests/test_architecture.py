@@ -15,7 +15,8 @@ PACKAGE = Path(freezelint.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_rules" not in path.parts)
 # Each layer may import itself and what stands before it.
 LAYERS = [
-    {"", "findings"},
+    {"", "records"},
+    {"findings"},
     {"gradient_map", "textfile", "book", "fixes", "progress"},
     {"rule", "settings", "cache", "suppress", "rules_table", "facts", "flow", "measured", "model_report"},
     {"config", "contract", "output", "backing", "settings_schema"},
@@ -39,6 +40,7 @@ ALLOWED = {
     "nbformat": ("source.notebook",),
     "pathspec": ("source.discover",),
     "tomli": ("config",),
+    "typing_extensions": ("records",),  # for the type checker alone
 }
 IN_PROCESS = ("api", "integrations")  # the user's own process: torch is there already
 SHARED = ("freezelint.worker.bill",)  # plain data of the worker, which the host reads from its answers

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from freezelint.records import replace
 
 torch = pytest.importorskip("torch")
 

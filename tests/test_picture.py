@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from xml.etree import ElementTree
 import pytest
 from pictured import HERE, VOID, audit, large, page, parts, small
 from tool import freezelint as command
+
+from freezelint.records import replace
 
 torch = pytest.importorskip("torch")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from freezelint import book
 from freezelint.facts import Facts, Parameter
 from freezelint.findings import Claim, ClaimKind, Evidence, Finding, Location, Related, Verdict
 from freezelint.gradient_map import GradientMap
+from freezelint.records import replace
 from freezelint.settle import in_run, listed, merge, same, settled
 
 ALL = frozenset(book.codes())

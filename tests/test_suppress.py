@@ -139,9 +139,8 @@ def test_add_noqa(folder: Path) -> None:
 def test_rule_in_preview_that_was_not_chosen_is_silent_and_its_suppression_not_idle(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
     from freezelint import rule
+    from freezelint.records import replace
 
     rules = {**rule.all_rules(), "FRZ101": replace(rule.all_rules()["FRZ101"], preview=True)}
     monkeypatch.setattr(rule, "all_rules", lambda: rules)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.model_report import ModelReport
+from freezelint.records import field, record
 from freezelint.rule import Rule
 from freezelint.source.constructors import frozen_by_eval
 from freezelint.source.edits import eval_beside, is_statement
@@ -33,7 +33,7 @@ OVERRIDE = "override `train()` of the model so that {target} stays in eval mode"
 HELPER = re.compile(r"freez|grad|fix|lock|trainable|deactivate|disable|toggle|_?set_", re.IGNORECASE)
 
 
-@dataclass
+@record
 class Drift:
     """The norms that drift for one reason: the call that switched to train mode, or the freeze that forgot `eval()`."""
 

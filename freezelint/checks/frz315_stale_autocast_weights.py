@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety, Severity
+from freezelint.records import record
 from freezelint.rule import Rule
 from freezelint.source import cst
 from freezelint.source.story import Autocast, Backward, Called, Event, ModuleCall, Spot, Step, Story
@@ -29,7 +29,7 @@ WITHOUT_GRAPH = (
 CAST = re.compile(r"Linear|Conv|LSTM|GRU|RNN|Attention|Transformer|Bilinear")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Region:
     """An outermost autocast region: its `with` item and what happens inside."""
 

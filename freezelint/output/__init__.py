@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from freezelint.findings import Finding, Severity, Verdict
 from freezelint.fixes import applicable
 from freezelint.model_report import ModelReport
+from freezelint.records import field, record
 
 FORMATS = {
     "full": "full",
@@ -31,7 +31,7 @@ def _no_line(*_: object) -> str:
     return ""
 
 
-@dataclass(slots=True)
+@record
 class Report:
     """Everything a format may show."""
 

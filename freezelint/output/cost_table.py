@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from freezelint.model_report import Bill, ModelReport, ModuleRow, count, flop, size
+from freezelint.model_report import ModelReport, ModuleRow, count, flop, size
 from freezelint.output import plural
+from freezelint.worker.bill import Bill
 
 MOST_ROWS = 14
 MOST_LOSSES = 6

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from string import ascii_letters
 
 from freezelint.findings import Location
 from freezelint.gradient_map import Cut
-from freezelint.model_report import Bill, ModelReport, ModuleRow
+from freezelint.model_report import ModelReport, ModuleRow
+from freezelint.records import field, record, replace
+from freezelint.worker.bill import Bill
 
 STATES = {
     "starved": "starved",
@@ -27,7 +28,7 @@ LONGEST_PERIOD = 8
 NUMBERED = re.compile(r"(.*?)(\d+)")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Mark:
     """A place in a module's forward where the gradient of trainable parameters is lost.
 
@@ -39,7 +40,7 @@ class Mark:
     starved: frozenset[str]
 
 
-@dataclass(slots=True)
+@record
 class Part:
     """A module with everything below it. `elements`: its parameters by state, each counted once."""
 
@@ -215,7 +216,7 @@ def _follows(one: Part, other: Part) -> bool:
 
 def _key(part: Part) -> object:
     """What parts that are alike share: structure, states and operations; the bytes saved may differ."""
-    bills = (replace(part.present, saved_bytes=0), replace(part.whole, saved_bytes=0))
+    bills = (part.present.work, part.whole.work)
     cuts = tuple((mark.cut.cause, str(mark.cut.place)) for mark in part.marks)
     below = tuple((child.label, _key(child)) for child in part.children)
     return part.class_name, part.shared, tuple(sorted(part.elements.items())), bills, cuts, below

@@ -15,11 +15,12 @@ from zlib import crc32
 
 from freezelint.findings import Finding, Location, Severity
 from freezelint.gradient_map import Node
-from freezelint.model_report import Bill, ModelReport, WhatIf, count, flop, size
+from freezelint.model_report import ModelReport, WhatIf, count, flop, size
 from freezelint.output.concise import place
 from freezelint.output.cost_table import heading
 from freezelint.output.full import settled
 from freezelint.output.module_tree import STATES, Mark, Part, cause, located, opened, tree
+from freezelint.worker.bill import Bill
 
 ROWS_AT_FIRST = 40
 LETTERS = {"starved": "s", "trains": "t", "passes": "p", "frozen": "f"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import cst, elements, library, objects, stand_ins, training
+from freezelint.source import attributes, cst, elements, library, stand_ins, training
 from freezelint.source.reader import Reader
 from freezelint.source.story import Checkpointed, GradRead, Mode, ModeChange
 from freezelint.source.syntax import loop_numbers, parents
@@ -135,7 +135,7 @@ def carries_gradient(reader: Reader, values: list[Value]) -> bool | None:
 
 def requires_grad(reader: Reader, tensor: Value) -> bool | None:
     if isinstance(tensor, Param):
-        return objects.state_now(reader, tensor)
+        return attributes.state_now(reader, tensor)
     start = reader.node_of(tensor)
     if start is None:
         return None
@@ -145,7 +145,7 @@ def requires_grad(reader: Reader, tensor: Value) -> bool | None:
     for i in live:
         node = reader.map.nodes[i]
         param = reader.story.of_node.get(i)
-        asks = objects.state_now(reader, param) if param is not None else node.trainable
+        asks = attributes.state_now(reader, param) if param is not None else node.trainable
         if node.kind.value in ("parameter", "input") and asks is not False and asks is not None and i in sure:
             return True
         if asks or (asks is None and (param is not None or node.kind.value == "unknown")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import cst, elements, objects, ranges, stand_ins
+from freezelint.source import attributes, cst, elements, objects, ranges, stand_ins
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
     FALSE,
@@ -265,15 +265,15 @@ def hasattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> V
         if known:
             return TRUE
         outside = [base for base in owner.cls.lineage()[1] if not base.endswith("nn.Module")]
-        return UNKNOWN if outside or name in objects.MODULE_METHODS else FALSE
+        return UNKNOWN if outside or name in attributes.MODULE_METHODS else FALSE
     if isinstance(owner, Instance) and owner.external.startswith("torch.nn.") and not owner.opaque:
-        return TRUE if name in owner.params or name in owner.attrs or name in objects.MODULE_METHODS else UNKNOWN
+        return TRUE if name in owner.params or name in owner.attrs or name in attributes.MODULE_METHODS else UNKNOWN
     return UNKNOWN
 
 
 def getattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     if len(args) >= 2 and isinstance(args[1], Const):
-        found = objects.get_attribute(reader, args[0], str(args[1].value), node)
+        found = attributes.get_attribute(reader, args[0], str(args[1].value), node)
         if len(args) == 3 and isinstance(found, Method):
             joined: Value = reader.join([found, args[2]]) if args[2] != NONE else found
             return joined

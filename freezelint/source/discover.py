@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freezelint.config import Resolver
+from freezelint.records import record
 from freezelint.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ SUFFIXES = (".py", ".pyi", ".ipynb")
 Ignores = tuple[tuple[str, "GitIgnoreSpec"], ...]  # (folder, its patterns), the innermost last
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Found:
     """One file to check, its path as the user would write it, and the settings that hold for it."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import arithmetic, calls, comprehensions, cst, elements, objects, stand_ins
+from freezelint.source import arithmetic, attributes, calls, comprehensions, cst, elements, objects, stand_ins
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import Frame, Reader
 from freezelint.source.story import Decided, Tested
@@ -62,18 +62,23 @@ def lookup(reader: Reader, wanted: str) -> Value:
     outer = reader.module_frames.get(file.path)
     if outer is not None and wanted in outer.env:
         return outer.env[wanted]
+    known = file.values.get(wanted)
+    if known is not None:
+        return known
     found = file.resolve(wanted)
     if found is None:
         return BUILTINS.get(wanted, UNKNOWN)
     value = objects.from_project(reader, found, file)
-    if outer is not None and not isinstance(found, str) and isinstance(found, cst.BaseExpression):
+    if not isinstance(found, cst.BaseExpression):
+        file.values[wanted] = value
+    elif outer is not None:
         outer.env[wanted] = value
     return value
 
 
 def attribute(reader: Reader, node: cst.Attribute) -> Value:
     owner = evaluate(reader, node.value)
-    return objects.get_attribute(reader, owner, node.attr.value, node)
+    return attributes.get_attribute(reader, owner, node.attr.value, node)
 
 
 def call(reader: Reader, node: cst.Call) -> Value:

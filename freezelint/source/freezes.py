@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from freezelint.records import field, record
 from freezelint.source import cst
 from freezelint.source.story import (
     AttributeSet,
@@ -26,7 +26,7 @@ from freezelint.source.values import Instance, Param, options, parameters_of, su
 GIVES = ("copy_", "item", "set_", "lerp_")
 
 
-@dataclass
+@record
 class Setting:
     """One line that sets the flag of some parameters: a loop over them is one setting."""
 

@@ -8,17 +8,22 @@ holds nothing; a story that starts in another file reads what it needs, gate or 
 
 from __future__ import annotations
 
-import ast
 import json
 import re
+import symtable
 import warnings
 from collections import Counter
 
-# Words that make a rule speak, comments aside; the first alternative also takes the misspellings of requires_grad.
-_SPEAKS = re.compile(
-    rb"re[qu]\w*_?g[ar]|inference_mode|grad_enabled|\.backward\(|optim\.[A-Z]|zero_grad|optimizer\w* ?=|freez|"
-    rb"training_step|compute_loss|autocast\(|Variable\(|\.eval\b"
-)
+# Words that make a rule speak, comments aside; the first also takes the misspellings of requires_grad. Each is a
+# pattern of its own: plain letters in front are found in a tenth of the time that an alternative takes.
+_SPEAKS = [
+    re.compile(word)
+    for word in (
+        rb"re[qu]\w*_?g[ar]", rb"freez", rb"zero_grad", rb"\.backward\(", rb"optim\.[A-Z]", rb"optimizer\w* ?=",
+        rb"\.eval\b", rb"training_step", rb"compute_loss", rb"autocast\(", rb"Variable\(", rb"inference_mode",
+        rb"grad_enabled",
+    )
+]  # fmt: skip
 # A script whose training may lie in the files it imports.
 _RUNS = re.compile(rb"^(?:if __name__|for |while |[\w.]*(?:main|train|fit|run)\w*\()", re.MULTILINE)
 _TRAINS = re.compile(rb"train|fit|step|update|learn|main\(")
@@ -31,13 +36,14 @@ _WITHOUT_GRAD = re.compile(
     rb"@[\w.]*no_grad(?:\(\))?\s+(?:@[^\n]+\s+)*def _*(?:init|reset|load|call__|generate|sampl|predict|infer|eval|"
     rb"valid|test|export|convert|step|decode|prepare|post_?process)\w*"
 )
-_DISCARDED = re.compile(rb"^[ \t]*[\w.\[\]]+\.(detach|requires_grad_?|detach_)(\(\))?[ \t\r]*$", re.MULTILINE)
+_DISCARDED = re.compile(rb"^[ \t]*[\w.\[\]]+\.detach_?(\(\))?[ \t\r]*$", re.MULTILINE)
 _USED_PARAMETER = re.compile(
     rb"Parameter\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)\s*(?:\.\s*(?!data)\w|[*/+@-]|,?\s*\)\.)"
 )
 _REBUILT_PARAMETER = re.compile(rb"Parameter\(\s*self\.")
 _ASSIGNED = re.compile(rb"self\.(\w+)\s*(?::[^=\n]+)?=[^=]")
-_WORD = re.compile(rb"\w+")
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+_WORDS = bytes(byte if byte in _LETTERS else 32 for byte in range(256))  # `split` is four times as quick as `\w+`
 _ATTRIBUTE = re.compile(rb"\.(\w+)")
 _BUILT = re.compile(rb"self\.(\w+)\s*(?::[^=\n]+)?=\s*(?:torch\.)?(?:nn\.)?[A-Z]\w*\(")
 _HELD_PLAIN = re.compile(
@@ -45,6 +51,7 @@ _HELD_PLAIN = re.compile(
 )
 _HELD_EMPTY = re.compile(rb"self\.(\w+)\s*(?::[^=\n]+)?=\s*(?:\[\]|list\(\)|\{\}|dict\(\))")
 _LOCAL = re.compile(rb"^[ \t]+(\w+)\s*(?::[^=\n]+)?=\s*(?:\[|list\(|\{|dict\()", re.MULTILINE)
+_KEPT = re.compile(rb"self\.\w+\s*=\s*(?:tuple\(|list\()?(\w+)\)?\s*$", re.MULTILINE)
 _TUPLE = re.compile(
     rb"self\.\w+\s*=\s*(?:\(\s*)?(?:torch\.)?nn\.\w+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)\s*,\s*(?:$|\))",
     re.MULTILINE,
@@ -57,8 +64,8 @@ def passes(data: bytes, *, models: bool = False) -> bool:
         return True
     code = _COMMENT.sub(b"", data)
     if (
-        _SPEAKS.search(code)
-        or _DISCARDED.search(code)
+        any(word.search(code) for word in _SPEAKS)
+        or (b"detach" in code and _DISCARDED.search(code))
         or (b"no_grad" in code and b"no_grad" in _WITHOUT_GRAD.sub(b"", code))
         or (b"import" in code and _RUNS.search(code) and _TRAINS.search(code))
     ):
@@ -84,7 +91,7 @@ def broken(data: bytes, path: str) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compile(data, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+            symtable.symtable(data, path, "exec")  # type: ignore[arg-type]  # Python's own parser, without its tree
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return True
     return False
@@ -103,18 +110,14 @@ def suspicious_module(code: bytes) -> bool:
         b"self." + name + b".append(" in code or b"self." + name + b"[" in code for name in _HELD_EMPTY.findall(code)
     ):
         return True
-    if any(_kept(code, name) for name in set(_LOCAL.findall(code))):
+    kept = set(_KEPT.findall(code))  # by self, as they are
+    if kept and not kept.isdisjoint(_LOCAL.findall(code)):
         return True
-    counts, assigned = Counter(_WORD.findall(code)), Counter(_ASSIGNED.findall(code))
+    counts, assigned = Counter(code.translate(_WORDS).split()), Counter(_ASSIGNED.findall(code))
     if any(counts[name] == 1 for name in assigned):
         return True
     named = Counter(_ATTRIBUTE.findall(code))
     return any(named[name] == assigned[name] for name in _BUILT.findall(code))
-
-
-def _kept(code: bytes, name: bytes) -> bool:
-    """Whether a local list becomes an attribute as it is."""
-    return re.search(rb"self\.\w+\s*=\s*(?:tuple\(|list\()?" + name + rb"\b\)?\s*$", code, re.MULTILINE) is not None
 
 
 def suppresses(data: bytes) -> bool:

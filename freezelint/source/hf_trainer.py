@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from freezelint.source import cst, modules, objects, training
+from freezelint.source import attributes, cst, modules, objects, training
 from freezelint.source.project import ClassInfo
 from freezelint.source.reader import Reader
 from freezelint.source.story import Step, ZeroGrad
@@ -169,7 +169,7 @@ def create_optimizer(reader: Reader, owner: Trainer, args: Args, kwargs: Kwargs,
     given = args[0] if args else kwargs.get("model", NONE)
     model = given if modules_in(given) else owner.attrs.get("model", UNKNOWN)
     params = [p for module in modules_in(model) for p in parameters_of(module)]
-    opened: list[Value] = [p for p in params if objects.state_now(reader, p) is not False]
+    opened: list[Value] = [p for p in params if attributes.state_now(reader, p) is not False]
     made = training.optimizer(reader, "transformers.Trainer", [Seq(opened)], {}, node)
     reader.put(owner.attrs, "optimizer", made)
     return made

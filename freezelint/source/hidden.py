@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from freezelint.gradient_map import Kind
+from freezelint.records import record
 from freezelint.source import cst
 from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, Built, Called, GradFlag, Loaded, ModuleCall, Story
@@ -30,7 +30,7 @@ FIXED = re.compile(r"(constant|ones|zeros|eye|dirac)_$")
 NORMS = re.compile(r"(Norm\w*|PReLU)$")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Hidden:
     """A container (or tensor) in an attribute, with the trainable things in it that nothing registers."""
 

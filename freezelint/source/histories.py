@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
+from freezelint.records import replace
 from freezelint.source.story import Context, Event, Spot, Story, TrainMode
 from freezelint.source.values import Instance, Param
 

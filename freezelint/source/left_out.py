@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from freezelint.gradient_map import Edge
+from freezelint.records import record
 from freezelint.source import cst
 from freezelint.source.elements import dotted_names
 from freezelint.source.project import FunctionInfo
@@ -87,7 +87,7 @@ def parameters_in(value: Value) -> list[Param]:
     return [item for item in inner if isinstance(item, Param)]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class LeftOut:
     """Modules that get weight gradients in one backward pass which nobody uses."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from freezelint.findings import Finding, Location
+from freezelint.records import field, record
 from freezelint.rule import Check, ask, table
 from freezelint.source import hf_trainer, objects, training
 from freezelint.source.calls import call_function
@@ -30,11 +30,13 @@ WORDS = (
     "requir", "no_grad", "inference_mode", "grad_enabled", "detach", "backward", "optim", "zero_grad", "checkpoint",
     "Parameter", "parameters(", ".data", ".eval", ".train(", ".item(", ".numpy(", "Variable", "freeze", "autocast",
 )  # fmt: skip
+# What a story's own text must hold to be read to the end: the others only call what is read where it stands.
+DEEP = ("backward", "requir", "optim", "freez", "training_step", "Trainer", "fit(")
 _TOP_LEVEL = re.compile(r"(?:async )?(?:class|def) (\w+)")
 _SETS_FLAG = re.compile(r"\.requir\w*grad\w*\s*=[^=]")
 
 
-@dataclass
+@record
 class SourceReport:
     """What the source says of one file; `dependencies`: sha256 of every other file that was read for it."""
 
@@ -85,7 +87,7 @@ def _ask(checks: dict[type, list[Check]], story: Story) -> Iterator[Finding]:
 def read_file(file: ModuleInfo, project: Project) -> Iterator[Story]:
     """The stories that start in a file: its top level, then everything that nothing there has called."""
     purse = Purse(file)
-    reader = purse.open(Reader(file, project, file.path))
+    reader = purse.open(Reader(file, project, file.path), file.text)
     _guard(reader, lambda: block(reader, file.tree.body))
     purse.close(reader)
     yield reader.story
@@ -142,8 +144,9 @@ class Purse:
         lines = file.text.count("\n")
         self.left = STEPS_PER_LINE * lines + (BUDGET if "backward" in file.text or lines < 400 else BUDGET // 8)
 
-    def open(self, reader: Reader) -> Reader:
-        reader.budget = min(self.left, max(BUDGET, self.left // 2))
+    def open(self, reader: Reader, text: str) -> Reader:
+        most = max(BUDGET, self.left // 2) if any(word in text for word in DEEP) else BUDGET // 4
+        reader.budget = min(self.left, most)
         self.left -= reader.budget
         return reader
 
@@ -166,8 +169,8 @@ def _guard(reader: Reader, body: Callable[[], object]) -> None:
         reader.story.incomplete = True
 
 
-def _reader(file: ModuleInfo, project: Project, entry: str, outer: dict[str, Value], purse: Purse) -> Reader:
-    reader = purse.open(Reader(file, project, entry))
+def _reader(file: ModuleInfo, project: Project, entry: str, text: str, outer: dict[str, Value], purse: Purse) -> Reader:
+    reader = purse.open(Reader(file, project, entry), text)
     reader.frames[0].env.update({name: value for name, value in outer.items() if not isinstance(value, Instance)})
     return reader
 
@@ -180,7 +183,7 @@ def _function_story(
     outer: dict[str, Value],
     purse: Purse,
 ) -> Story:
-    reader = _reader(file, project, info.qualname, outer, purse)
+    reader = _reader(file, project, info.qualname, file.body_text(info.name), outer, purse)
     args = unknown_arguments(reader, info, 0)
     _guard(reader, lambda: reader.story.returned.append(call_function(reader, Func(info), args, {}, info.node)))
     purse.close(reader)
@@ -198,7 +201,8 @@ def _class_story(
     purse: Purse,
 ) -> Story:
     """One story with the object made by `__init__`: the engine's loop if it has one, then what is left unread."""
-    reader = _reader(file, project, info.name, outer, purse)
+    text = "".join(map(file.body_text, info.methods))
+    reader = _reader(file, project, info.name, text, outer, purse)
     kept = reader.budget // 3  # for the methods, however deep the object is built
     reader.budget -= kept
 

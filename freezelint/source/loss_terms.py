@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from freezelint.flow import Loss, constant_losses, lost_gradients
 from freezelint.gradient_map import Cause, Cut, GradientMap, Kind, Node
+from freezelint.records import replace
 from freezelint.source.starved import (
     enclosing_with,
     loss_wants,

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import cst, elements, library, modules, objects, stand_ins
+from freezelint.source import attributes, cst, elements, library, modules, objects, stand_ins
 from freezelint.source.reader import Reader
 from freezelint.source.story import Called, Spot, ZeroGrad
 from freezelint.source.values import (
@@ -193,7 +193,7 @@ def get_submodule(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, n
     if not args or not isinstance(args[0], Const):
         return UNKNOWN
     for part in str(args[0].value).split("."):
-        found = objects.get_attribute(reader, found, part, node)
+        found = attributes.get_attribute(reader, found, part, node)
     return found
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from freezelint.records import replace
 from freezelint.source import cst, library
 from freezelint.source.story import Built, Context, GradFlag, Loaded, TrainMode
 from freezelint.source.values import (

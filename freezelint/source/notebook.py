@@ -10,9 +10,9 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from freezelint.findings import Location
+from freezelint.records import record, replace
 
 # Cell magics whose body is Python run in the user's namespace.
 _PYTHON_CELLS = ("capture", "debug", "prun", "pypy", "python", "python3", "time", "timeit")
@@ -27,7 +27,7 @@ class NotANotebook(Exception):
     """A file that is no notebook, or one not in Python."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Notebook:
     source: str  # to lint: magics blanked
     original: str  # to edit: the same lines, magics as written

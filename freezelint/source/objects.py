@@ -1,35 +1,27 @@
-"""Attributes, elements and iteration of abstract values."""
+"""What names of a project stand for, and what writing an attribute does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from freezelint.gradient_map import Cause, Cut, Kind
-from freezelint.source import cst, library, modules, registries, stand_ins
+from freezelint.source import cst, library, modules, registries
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, dotted
 from freezelint.source.reader import Frame, Reader
-from freezelint.source.story import AttributeSet, GradRead, Replaced, TensorFlag
+from freezelint.source.story import AttributeSet, Replaced, TensorFlag
 from freezelint.source.values import (
-    FALSE,
-    NONE,
-    TRUE,
     UNKNOWN,
     Cls,
     Const,
     Data,
-    Dict,
     External,
     Func,
-    Grad,
     Instance,
     Loader,
-    Method,
     Object,
     Optimizer,
     Param,
     ParamIter,
     Seq,
-    Super,
     Tensor,
     Union,
     Value,
@@ -38,16 +30,6 @@ from freezelint.source.values import (
 from freezelint.source.values import Project as ProjectModule
 
 NAMED = (Optimizer, ParamIter)
-FLOWING = frozenset(
-    "T mT H real imag values indices grad_fn logits last_hidden_state hidden_states pooler_output image_embeds "
-    "text_embeds sample prediction_logits seq_relationship_logits start_logits end_logits loss".split()
-)
-MODULE_METHODS = frozenset(
-    "parameters named_parameters buffers modules named_modules children named_children train eval requires_grad_ "
-    "zero_grad to cuda cpu float half double bfloat16 apply state_dict load_state_dict register_buffer "
-    "register_parameter add_module register_module register_forward_hook register_forward_pre_hook append extend "
-    "insert get_submodule get_parameter items keys values update backward step share_memory type forward".split()
-)
 
 
 def from_project(reader: Reader, found: Any, file: ModuleInfo) -> Value:
@@ -82,178 +64,6 @@ def in_module(reader: Reader, file: ModuleInfo, node: cst.BaseExpression) -> Val
         return evaluate(reader, node)
     finally:
         reader.frames.pop()
-
-
-def get_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) -> Value:
-    if type(owner) is Value:
-        if name == "grad":
-            reader.emit(GradRead, node, owner, None)
-        return Method(owner, name)
-    if type(owner) is Instance:
-        return instance_attribute(reader, owner, name, node)
-    if isinstance(owner, Union):
-        found = [get_attribute(reader, option, name, node) for option in owner.options if option != NONE]
-        real = [value for value in found if type(value) is not Value and not _absent(value, name)]
-        joined: Value = reader.join(
-            real or [value for value in found if type(value) is not Value] or found[:1] or [UNKNOWN]
-        )
-        return joined
-    if isinstance(owner, (Tensor, Data, Param)):
-        return tensor_attribute(reader, owner, name, node)
-    if isinstance(owner, External):
-        return External(f"{owner.name}.{name}")
-    if isinstance(owner, ProjectModule):
-        found_ = owner.info.resolve(name)
-        return from_project(reader, found_, owner.info) if found_ is not None else UNKNOWN
-    if name == "__name__" and isinstance(owner, (Cls, Func)):
-        return Const(owner.info.name)
-    if isinstance(owner, Cls):
-        return class_attribute(reader, owner.info, name, owner)
-    if isinstance(owner, Super):
-        lineage = owner.owner.cls.lineage()[0] if owner.owner.cls else []
-        rest = lineage[lineage.index(owner.after) + 1 :] if owner.after in lineage else []
-        info = next((c.methods[name] for c in rest if name in c.methods), None)
-        return Func(info, owner.owner) if info else Method(owner.owner, name)
-    if isinstance(owner, Object) and name in owner.attrs:
-        return owner.attrs[name]
-    if isinstance(owner, Grad) and name == "data":
-        return owner
-    if isinstance(owner, Object) and owner.external == "namespace":
-        return UNKNOWN
-    if isinstance(owner, Seq) and name in ("values", "indices") and len(owner.items) == 2:  # of max, topk, sort
-        return owner.items[name == "indices"]
-    if isinstance(owner, Optimizer) and name == "param_groups":
-        return Seq([Dict({"params": Seq(list(owner.params))}, UNKNOWN)], open=True)
-    if isinstance(owner, Dict) and name in owner.items:
-        return owner.items[name]
-    return Method(owner, name)
-
-
-def _absent(value: Value, name: str) -> bool:
-    """Whether this stands for an attribute that a module of the project does not have: reading it would raise."""
-    owner = value.owner if isinstance(value, Method) else None
-    if not isinstance(owner, Instance) or not owner.is_module or owner.opaque or owner.cls is None:
-        return False
-    plain = all(base.endswith("nn.Module") for base in owner.cls.lineage()[1])
-    return plain and not name.startswith("_") and name not in MODULE_METHODS and not owner.cls.method("__getattr__")
-
-
-def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CSTNode) -> Value:
-    if name in owner.attrs:
-        return owner.attrs[name]
-    if name in owner.params:
-        return owner.params[name]
-    if numbered(owner, name):
-        element = (owner.children or [UNKNOWN])[int(name)]
-        return stand_ins.one_of(element) if stand_ins.uncounted(owner) else element
-    if name == "training" and owner.is_module:
-        return training_now(reader, owner)
-    if owner.cls is not None:
-        found = class_attribute(reader, owner.cls, name, owner)
-        if type(found) is not Value:
-            return found
-        if name == "__class__":
-            return Cls(owner.cls)
-    if isinstance(owner.wraps, Dict):
-        return Method(owner.wraps, name)
-    if owner.wraps is not None and name == "module":
-        return owner.wraps
-    if name in MODULE_METHODS and owner.is_module:
-        return Method(owner, name)
-    if owner.is_module and (owner.opaque or modules.whole(owner, name)) and not owner.cls:
-        child = modules.opaque_child(reader, owner, name, node)
-        if child is not None:
-            return child
-    if owner.wraps is not None and isinstance(owner.wraps, Instance):
-        return get_attribute(reader, owner.wraps, name, node)
-    return Method(owner, name)
-
-
-def training_now(reader: Reader, owner: Instance) -> Value:
-    """`self.training` of a module the program made; of one that is looked at on its own nobody can tell."""
-    if reader.story.entry in reader.story.file.classes:
-        return UNKNOWN
-    context = reader.context()
-    state: bool | None = True
-    for _, flag, made_in, _ in owner.modes:
-        if context.excludes(made_in):
-            continue
-        if context.implies(made_in):
-            state = flag
-        elif flag != state:
-            state = None
-    return UNKNOWN if state is None else (TRUE if state else FALSE)
-
-
-def class_attribute(reader: Reader, info: ClassInfo, name: str, owner: Value) -> Value:
-    method = info.method(name)
-    if method is not None:
-        from freezelint.source.calls import call_function
-
-        if method.decorated("property", "cached_property") and isinstance(owner, Instance):
-            return call_function(reader, Func(method, owner), [], {}, method.node)
-        if method.decorated("staticmethod"):
-            return Func(method)
-        if method.decorated("classmethod"):
-            return Func(method, Cls(info))
-        return Func(method, owner if isinstance(owner, Instance) else None, info.outer)
-    assigned = info.assigned(name)
-    if assigned is not None:
-        return in_module(reader, assigned[0].file, assigned[1])
-    return UNKNOWN
-
-
-def tensor_attribute(reader: Reader, owner: Value, name: str, node: cst.CSTNode) -> Value:
-    if name == "grad":
-        reader.emit(GradRead, node, owner, reader.node_of(owner))
-        return Grad(owner) if isinstance(owner, Param) else UNKNOWN
-    if name == "requires_grad":
-        return grad_state(reader, owner)
-    if name == "data":
-        cut = Cut(Cause.DATA, reader.spot(node), "`.data`")
-        return Data(owner.node, owner.spot) if isinstance(owner, Data) else reader.tensor("data", [owner], node, cut)
-    if isinstance(owner, Data):
-        return Method(owner, name) if name not in FLOWING else owner
-    if name in FLOWING:
-        return reader.tensor(name, [owner], node)
-    return Method(owner, name)
-
-
-def grad_state(reader: Reader, owner: Value) -> Value:
-    if isinstance(owner, Param):
-        if owner.many and (owner.owner is None or owner.owner.escaped):
-            return UNKNOWN
-        state = state_now(reader, owner)
-        return UNKNOWN if state is None else (TRUE if state else FALSE)
-    return tensor_grad_state(reader, owner)
-
-
-def tensor_grad_state(reader: Reader, owner: Value) -> Value:
-    """`x.requires_grad`: true where a gradient surely comes from, false for what depends on nothing but data."""
-    from freezelint.source.autograd_calls import requires_grad
-
-    node = reader.node_of(owner)
-    asks = requires_grad(reader, owner) if node is not None and reader.mode.flag else None
-    if asks is None or node is None:
-        return UNKNOWN
-    kinds = {reader.map.nodes[i].kind for i in reader.map.behind([node])}
-    if not asks and kinds & {Kind.PARAMETER, Kind.UNKNOWN}:
-        return UNKNOWN
-    return TRUE if asks else FALSE
-
-
-def state_now(reader: Reader, param: Param) -> bool | None:
-    """requires_grad of a parameter at this point of the reading."""
-    context = reader.context()
-    state: bool | None = param.born
-    for _, flag, made_in, _ in param.flags:
-        if context.excludes(made_in):
-            continue
-        if context.implies(made_in):
-            state = flag
-        elif flag != state:
-            state = None
-    return state
 
 
 def set_attribute(

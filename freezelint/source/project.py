@@ -9,16 +9,19 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freezelint.findings import Location
+from freezelint.records import field, record
 from freezelint.source import cst
 from freezelint.source.cst.parse import BROKEN, parse
 from freezelint.source.positions import Positions
 from freezelint.source.texts import Texts, package_root
 from freezelint.textfile import python_lines
+
+if TYPE_CHECKING:
+    from freezelint.source.values import Value
 
 MODULE_BASES = ("Module", "LightningModule", "PreTrainedModel", "LightningDataModule")
 _LARGEST_DEPENDENCY = 400_000
@@ -26,7 +29,7 @@ _MOST_STARS = 30  # a package that lists hundreds of its modules is an index, no
 _DEF = re.compile(r"(?:async\s+)?def\s+(\w+)")
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class FunctionInfo:
     """A function or lambda: its node, where it is, and what decorates it."""
 
@@ -48,7 +51,7 @@ class FunctionInfo:
         return any(dotted(d.decorator).split(".")[-1] in names for d in self.decorators)
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class ClassInfo:
     name: str
     node: cst.ClassDef
@@ -126,6 +129,7 @@ class ModuleInfo:
         self.positions = Positions(text)
         self._bodies: dict[str, str] | None = None
         self._resolved: dict[str, Resolved] = {}
+        self.values: dict[str, Value] = {}  # of the names that stand for the same in every story
         self._codes: dict[int, tuple[cst.CSTNode, str]] = {}
         self._collect(self.tree.body)
 

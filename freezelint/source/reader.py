@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from freezelint.gradient_map import Cause, Cut, Kind
+from freezelint.records import field, record
 from freezelint.source import cst, library
 from freezelint.source.project import FunctionInfo, ModuleInfo, Project
 from freezelint.source.story import Context, Event, Mode, ModeChange, Saved, Spot, Story
@@ -28,7 +28,7 @@ class BudgetSpent(Exception):
     """The reading took more steps than a file may cost."""
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Frame:
     """One call: its names, where it was made, what it has returned and yielded."""
 
@@ -80,7 +80,7 @@ class Reader:
         return mode if isinstance(mode, Mode) else Mode(None, "unknown")
 
     def spot(self, node: cst.CSTNode) -> Spot:
-        return Spot(self.frame.file, node)
+        return Spot(self.frames[-1].file, node)
 
     def context(self) -> Context:
         return Context(
@@ -93,9 +93,10 @@ class Reader:
         )
 
     def emit(self, kind: type[E], node: cst.CSTNode | Spot, *values: Any, **more: Any) -> E:
-        spot = node if isinstance(node, Spot) else self.spot(node)
-        event = kind(spot, self.context(), len(self.story.events), *values, **more)
-        self.story.events.append(event)
+        spot = node if isinstance(node, Spot) else Spot(self.frames[-1].file, node)
+        events = self.story.events
+        event = kind(spot, self.context(), len(events), *values, **more)
+        events.append(event)
         return event
 
     def spent(self) -> None:
@@ -172,14 +173,14 @@ class Reader:
             left = left or len(self.arms) > depth + 1
             outcomes.append((status, self._rewind(mark)))
             del self.arms[depth:]
-        self._go_on(branch, [(arm, status) for (arm, _), (status, _) in zip(arms, outcomes, strict=True)], left=left)
         going_on = [writes for status, writes in outcomes if status is None]
-        status = None if going_on else outcomes[0][0]
-        joined = going_on or [writes for status_, writes in outcomes if status_ == "return"]
-        returned = [] if not going_on else [writes for status_, writes in outcomes if status_ == "return"]
-        if any(joined) or any(returned):
-            self._join(joined, returned)
-        return status
+        if left or len(going_on) < len(outcomes):
+            statuses = [(arm, status) for (arm, _), (status, _) in zip(arms, outcomes, strict=True)]
+            self._go_on(branch, statuses, left=left)
+        returned = [writes for status, writes in outcomes if status == "return"]
+        if any(going_on) or any(returned):
+            self._join(going_on or returned, returned if going_on else [])
+        return None if going_on else outcomes[0][0]
 
     def _go_on(self, branch: int, arms: list[tuple[int, str | None]], *, left: bool) -> None:
         """What follows a branch that some arms leave, by `return` or `continue`, happens in the others only."""
@@ -203,14 +204,17 @@ class Reader:
         held: dict[Any, list[Any]] = {}
         for writes in joined:
             for place, write in writes.items():
-                held.setdefault(place, []).append(write)
+                if place in held:
+                    held[place].append(write)
+                else:
+                    held[place] = [write]
         for writes in returned:
             for place, write in writes.items():
                 if place[0] != env:
                     held.setdefault(place, []).append(write)
         for having in held.values():
-            where, key, _ = having[0]
-            values = [value for _, _, value in having]
+            where, key, value = having[0]
+            values = [value] if len(having) == 1 else [value for _, _, value in having]
             if len(having) < len(joined) and key in where:
                 values.append(where[key])
             if isinstance(where, Params):
@@ -221,9 +225,9 @@ class Reader:
 
     def join(self, values: list[Any]) -> Any:
         first = values[0]
-        if all(value is first for value in values):
-            return first
         distinct = list({id(value): value for value in values}.values())
+        if len(distinct) == 1:
+            return first
         if type(first) is Mode and all(type(value) is Mode for value in values):
             return first if all(value == first for value in values) else Mode(None, "unknown")
         tensors = [value for value in distinct if isinstance(value, Tensor)]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
+from freezelint.records import field, record
 from freezelint.source import cst
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, Project, dotted
 from freezelint.source.reader import BudgetSpent, Frame, Reader
@@ -25,7 +25,7 @@ PLAIN = ("partial", "dict")  # calls whose result is a function, or a table of t
 _STORES = r"(\[[^\]\n]+\]\s*=[^=]|\.(\w*register\w*|update|setdefault|add\w*)\()"
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Table:
     """A table of some top level, and the files whose entries it has."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from freezelint.findings import Location
 from freezelint.gradient_map import GradientMap
+from freezelint.records import field, record
 from freezelint.source import cst
 from freezelint.source.values import Dict, Instance, Optimizer, Param, Tensor, Value
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound="Event")
 
 
-@dataclass(slots=True, eq=False)  # not frozen: a frozen one takes three times as long to make, and there are many
+@record(eq=False, frozen=True)
 class Spot:
     """A node of a file; becomes a Location when a finding needs it."""
 
@@ -37,7 +37,7 @@ class Spot:
         return id(self.node)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Mode:
     """The grad mode in force: True, False, or None where it cannot be told."""
 
@@ -47,7 +47,7 @@ class Mode:
     text: str = ""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@record(frozen=True)
 class Context:
     """Where in the program an event happens."""
 
@@ -68,14 +68,14 @@ class Context:
         return set(other.arms) <= set(self.arms)
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Event:
     spot: Spot
     context: Context
     seq: int
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class AttributeSet(Event):
     """`target.name = value`."""
 
@@ -87,7 +87,7 @@ class AttributeSet(Event):
     value_node: cst.BaseExpression | None = None
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Statement(Event):
     """An expression whose result is thrown away."""
 
@@ -95,7 +95,7 @@ class Statement(Event):
     value: Value
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Tested(Event):
     """A method that is not called, used as a condition."""
 
@@ -103,14 +103,14 @@ class Tested(Event):
     method: Value
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Decided(Event):
     """A tensor used as a condition; `node` is its value on the map."""
 
     node: int
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class GradFlag(Event):
     """requires_grad of parameters set: a freeze (False), an unfreeze (True), or either (None)."""
 
@@ -121,7 +121,7 @@ class GradFlag(Event):
     partly: bool | None = None  # the flag that some of what the parameters stand for are given
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class TensorFlag(Event):
     """requires_grad of a tensor that is no parameter set, or a tensor made with it."""
 
@@ -132,21 +132,21 @@ class TensorFlag(Event):
     result: Value | None = None
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class TrainMode(Event):
     target: Instance
     flag: bool | None
     via: str  # train, eval, held
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Built(Event):
     """A module made."""
 
     module: Instance
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Replaced(Event):
     """An attribute (or element) of a module that held a module or parameter holds another."""
 
@@ -156,25 +156,25 @@ class Replaced(Event):
     new: Value
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class OptimizerBuilt(Event):
     optimizer: Optimizer
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class GroupAdded(Event):
     optimizer: Optimizer
     params: list[Param]
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class ZeroGrad(Event):
     target: Value  # an optimizer or a module
     set_to_none: bool | None
     params: list[Param] = field(default_factory=list)
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Backward(Event):
     loss: Value
     node: int | None  # the loss on the map
@@ -183,20 +183,20 @@ class Backward(Event):
     loss_spot: Spot | None = None
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Step(Event):
     optimizer: Value
     params: list[Param] = field(default_factory=list)
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class ModuleCall(Event):
     module: Instance
     args: list[Value]
     result: Value
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Loaded(Event):
     """Weights put into a module."""
 
@@ -204,7 +204,7 @@ class Loaded(Event):
     via: str
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Written(Event):
     """The values of a parameter written in place: `how` is the method, or `item` for an assignment to elements."""
 
@@ -212,7 +212,7 @@ class Written(Event):
     how: str
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Saved(Event):
     """An operation that may have to save a tensor made under inference mode; `node` is its result."""
 
@@ -221,7 +221,7 @@ class Saved(Event):
     name: str
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Rebound(Event):
     """A name that held a module holds another."""
 
@@ -230,7 +230,7 @@ class Rebound(Event):
     new: Instance
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Consumed(Event):
     """An iterator of parameters used up; `before` is the use that had emptied it already."""
 
@@ -241,7 +241,7 @@ class Consumed(Event):
     handed: bool = False  # the function that uses it up was given it
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class GradRead(Event):
     """`.grad` read, or asked for by autograd.grad."""
 
@@ -249,7 +249,7 @@ class GradRead(Event):
     node: int | None = None
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class ModeChange(Event):
     """Grad mode entered by a block or decorator, or switched for good."""
 
@@ -257,7 +257,7 @@ class ModeChange(Event):
     how: str  # block, decorator, switch, restore
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Checkpointed(Event):
     """torch.utils.checkpoint: what it runs, on what, and whether it is the reentrant kind."""
 
@@ -269,14 +269,14 @@ class Checkpointed(Event):
     node: cst.Call | None = None
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Autocast(Event):
     enter: bool
     block: Any
     cache: bool = True
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Called(Event):
     """Any other call worth asking about."""
 

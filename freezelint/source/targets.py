@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from freezelint.records import record
 from freezelint.source import cst
 from freezelint.source.project import FunctionInfo, ModuleInfo
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Target:
     """A model to build: `kind` is function, class or script; `qualname` its name in the file, '' for a script."""
 

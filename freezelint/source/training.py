@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freezelint.gradient_map import Kind
-from freezelint.source import cst, elements, modules, objects
+from freezelint.source import attributes, cst, elements, modules, objects
 from freezelint.source.reader import Reader
 from freezelint.source.story import (
     Backward,
@@ -142,7 +142,7 @@ def backward(reader: Reader, value: Value, node: cst.CSTNode, via: str, inputs: 
     for i in reached:
         param = reader.story.of_node.get(i)
         if param is not None:
-            state = objects.state_now(reader, param)
+            state = attributes.state_now(reader, param)
             reader.map.nodes[i].trainable = state
     wanted = inputs.items if isinstance(inputs, (Seq, ParamIter)) else None
     if wanted is not None and (named := elements.params_in(wanted)):

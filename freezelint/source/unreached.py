@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from freezelint.gradient_map import Cause, Cut, Edge, Kind
+from freezelint.records import record
 from freezelint.source.never_read import known_unused, never_read, reads, trained_elsewhere
 from freezelint.source.never_taken import never_taken
 from freezelint.source.project import ClassInfo
@@ -23,7 +23,7 @@ from freezelint.source.values import (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Unreached:
     """A module (or one parameter) that is trained for nothing.
 

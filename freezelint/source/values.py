@@ -5,8 +5,9 @@ A value never guesses: what is not known is UNKNOWN, and two possibilities are a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from freezelint.records import field, record
 
 if TYPE_CHECKING:
     from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo
@@ -22,7 +23,7 @@ class Value:
 UNKNOWN = Value()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Const(Value):
     value: Any
 
@@ -30,19 +31,19 @@ class Const(Value):
 NONE, TRUE, FALSE = Const(None), Const(True), Const(False)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Option(Value):
     """A setting: its default is known, its value on the day is not."""
 
     default: Any = None
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Union(Value):
     options: tuple[Value, ...]
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Seq(Value):
     """A list, tuple or set. `open`: more elements like these may be in it."""
 
@@ -57,7 +58,7 @@ class Seq(Value):
     depth: int = 0  # how many such loops it was made in
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Dict(Value):
     items: dict[Any, Value]
     rest: Value | None = None  # what lies under keys that are not known
@@ -66,7 +67,7 @@ class Dict(Value):
     wide: bool = False  # a registry of so many that a key nobody knows gives anything
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Func(Value):
     """A project function, or a method bound to `owner`."""
 
@@ -76,14 +77,14 @@ class Func(Value):
     defaults: dict[str, Value] = field(default_factory=dict)
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Partial(Value):
     function: Value
     args: list[Value]
     kwargs: dict[str, Value]
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Super(Value):
     """`super()`: the next method after `after` in the lineage of `owner`."""
 
@@ -91,26 +92,26 @@ class Super(Value):
     after: ClassInfo
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Cls(Value):
     info: ClassInfo
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class External(Value):
     """A name that lives outside the project: `torch.nn.Linear`."""
 
     name: str
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Project(Value):
     """A module (file) of the project."""
 
     info: ModuleInfo
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Method(Value):
     """An attribute of a value that has not been called yet: `x.detach`."""
 
@@ -118,7 +119,7 @@ class Method(Value):
     name: str
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Manager(Value):
     """A context manager: no_grad, inference_mode, enable_grad, set_grad_enabled, autocast."""
 
@@ -129,7 +130,7 @@ class Manager(Value):
     cache: bool = True
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Param(Value):
     """One parameter, or all the parameters of a module nobody can look into (`many`).
 
@@ -151,7 +152,7 @@ class Param(Value):
         return f"<Param {self.name}>"
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Grad(Value):
     """`.grad` of a parameter, or a part of it."""
 
@@ -163,7 +164,7 @@ class Params(dict[str, Param]):
     """The parameters a module registers itself, by name; where branches disagree, each of them (`weight*7`)."""
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Instance(Value):
     """An object: a module of torch, of the project, from a factory, or any other object of a project class."""
 
@@ -197,7 +198,7 @@ class Instance(Value):
         return f"<{self.cls.name if self.cls else self.external} {self.name}>"
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Tensor(Value):
     """A tensor on the map. `leaf`: requires_grad was asked for on it."""
 
@@ -209,7 +210,7 @@ class Tensor(Value):
     literal: bool = False  # made from literals: an accumulator
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Data(Value):
     """A batch, or a part of one: tensors from outside, in a shape nobody knows."""
 
@@ -218,14 +219,14 @@ class Data(Value):
     name: str = ""
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Loader(Value):
     """Something that gives batches when looped over."""
 
     name: str = ""
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class ParamIter(Value):
     """`parameters()`, `named_parameters()`, a filter, map, chain or generator over them.
 
@@ -245,7 +246,7 @@ class ParamIter(Value):
     filled: bool = False  # one that surely holds something
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Optimizer(Value):
     external: str
     groups: list[Value] = field(default_factory=list)
@@ -259,7 +260,7 @@ class Optimizer(Value):
     after: int = 0  # how many parameters the story knew when it was built
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False)
 class Object(Value):
     """An object of a library: `torch.cuda.amp.GradScaler()`, `accelerate.Accelerator()`, a Trainer."""
 

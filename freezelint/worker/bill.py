@@ -29,5 +29,10 @@ class Bill:
     def backward_flops(self) -> int:
         return self.dgrad_flops + self.wgrad_flops
 
+    @property
+    def work(self) -> tuple[int, ...]:
+        """All but the bytes saved."""
+        return tuple(getattr(self, f.name) for f in fields(self) if f.name != "saved_bytes")
+
     def __add__(self, other: Bill) -> Bill:
         return Bill(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Bill)))

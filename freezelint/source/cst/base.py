@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-__all__ = ["BaseExpression", "BaseStatement", "CSTNode", "Span", "node"]
+from freezelint.records import record
 
-if TYPE_CHECKING:
-    from dataclasses import dataclass as node
-else:
-    node = dataclass(eq=False, repr=False, match_args=False, slots=True)  # there are many, none is compared or printed
+__all__ = ["BaseExpression", "BaseStatement", "CSTNode", "Span"]
 
 
 class Span(NamedTuple):
@@ -22,7 +18,7 @@ class Span(NamedTuple):
     end_col_offset: int
 
 
-@node
+@record(eq=False)
 class CSTNode:
     """`at` has the four numbers of a Span: what Python's parser made the node from, or a Span."""
 

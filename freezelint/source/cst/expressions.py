@@ -5,67 +5,68 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from freezelint.source.cst.base import BaseExpression, CSTNode, node
+from freezelint.records import record
+from freezelint.source.cst.base import BaseExpression, CSTNode
 
 
-@node
+@record(eq=False)
 class Name(BaseExpression):
     value: str
 
 
-@node
+@record(eq=False)
 class Attribute(BaseExpression):
     FIELDS = ("value", "attr")
     value: BaseExpression
     attr: Name
 
 
-@node
+@record(eq=False)
 class Integer(BaseExpression):
     value: int
 
 
-@node
+@record(eq=False)
 class Float(BaseExpression):
     value: float
 
 
-@node
+@record(eq=False)
 class Imaginary(BaseExpression):
     value: complex
 
 
-@node
+@record(eq=False)
 class EllipsisLiteral(BaseExpression):
     pass
 
 
-@node
+@record(eq=False)
 class SimpleString(BaseExpression):
     """A string or bytes literal, also one written in several parts; `value` is what it stands for."""
 
     value: str | bytes
 
 
-@node
+@record(eq=False)
 class FormattedString(BaseExpression):
     FIELDS = ("parts",)
     parts: Sequence[CSTNode]
 
 
-@node
+@record(eq=False)
 class FormattedStringText(CSTNode):
     value: str
 
 
-@node
+@record(eq=False)
 class FormattedStringExpression(CSTNode):
     FIELDS = ("expression", "format_spec")
     expression: BaseExpression
     format_spec: FormattedString | None
 
 
-@node
+@record(eq=False)
 class Arg(CSTNode):
     FIELDS = ("value", "keyword")
     value: BaseExpression
@@ -73,20 +74,20 @@ class Arg(CSTNode):
     star: str
 
 
-@node
+@record(eq=False)
 class Call(BaseExpression):
     FIELDS = ("func", "args")
     func: BaseExpression
     args: Sequence[Arg]
 
 
-@node
+@record(eq=False)
 class Index(CSTNode):
     FIELDS = ("value",)
     value: BaseExpression
 
 
-@node
+@record(eq=False)
 class Slice(CSTNode):
     FIELDS = ("lower", "upper", "step")
     lower: BaseExpression | None
@@ -94,20 +95,20 @@ class Slice(CSTNode):
     step: BaseExpression | None
 
 
-@node
+@record(eq=False)
 class SubscriptElement(CSTNode):
     FIELDS = ("slice",)
     slice: Index | Slice
 
 
-@node
+@record(eq=False)
 class Subscript(BaseExpression):
     FIELDS = ("value", "slice")
     value: BaseExpression
     slice: Sequence[SubscriptElement]
 
 
-@node
+@record(eq=False)
 class BinaryOperation(BaseExpression):
     FIELDS = ("left", "right")
     left: BaseExpression
@@ -115,7 +116,7 @@ class BinaryOperation(BaseExpression):
     right: BaseExpression
 
 
-@node
+@record(eq=False)
 class BooleanOperation(BaseExpression):
     FIELDS = ("left", "right")
     left: BaseExpression
@@ -123,28 +124,28 @@ class BooleanOperation(BaseExpression):
     right: BaseExpression
 
 
-@node
+@record(eq=False)
 class UnaryOperation(BaseExpression):
     FIELDS = ("expression",)
     operator: str
     expression: BaseExpression
 
 
-@node
+@record(eq=False)
 class ComparisonTarget(CSTNode):
     FIELDS = ("comparator",)
     operator: str
     comparator: BaseExpression
 
 
-@node
+@record(eq=False)
 class Comparison(BaseExpression):
     FIELDS = ("left", "comparisons")
     left: BaseExpression
     comparisons: Sequence[ComparisonTarget]
 
 
-@node
+@record(eq=False)
 class IfExp(BaseExpression):
     FIELDS = ("test", "body", "orelse")
     test: BaseExpression
@@ -152,26 +153,26 @@ class IfExp(BaseExpression):
     orelse: BaseExpression
 
 
-@node
+@record(eq=False)
 class NamedExpr(BaseExpression):
     FIELDS = ("target", "value")
     target: BaseExpression
     value: BaseExpression
 
 
-@node
+@record(eq=False)
 class Element(CSTNode):
     FIELDS = ("value",)
     value: BaseExpression
 
 
-@node
+@record(eq=False)
 class StarredElement(BaseExpression):
     FIELDS = ("value",)
     value: BaseExpression
 
 
-@node
+@record(eq=False)
 class _Elements(BaseExpression):
     FIELDS = ("elements",)
     elements: Sequence[Any]
@@ -193,26 +194,26 @@ class Dict(_Elements):
     __slots__ = ()
 
 
-@node
+@record(eq=False)
 class DictElement(CSTNode):
     FIELDS = ("key", "value")
     key: BaseExpression
     value: BaseExpression
 
 
-@node
+@record(eq=False)
 class StarredDictElement(CSTNode):
     FIELDS = ("value",)
     value: BaseExpression
 
 
-@node
+@record(eq=False)
 class CompIf(CSTNode):
     FIELDS = ("test",)
     test: BaseExpression
 
 
-@node
+@record(eq=False)
 class CompFor(CSTNode):
     FIELDS = ("target", "iter", "ifs", "inner_for_in")
     target: BaseExpression
@@ -221,7 +222,7 @@ class CompFor(CSTNode):
     inner_for_in: CompFor | None
 
 
-@node
+@record(eq=False)
 class _Comprehension(BaseExpression):
     FIELDS = ("elt", "for_in")
     elt: BaseExpression
@@ -240,7 +241,7 @@ class GeneratorExp(_Comprehension):
     __slots__ = ()
 
 
-@node
+@record(eq=False)
 class DictComp(BaseExpression):
     FIELDS = ("key", "value", "for_in")
     key: BaseExpression
@@ -248,13 +249,13 @@ class DictComp(BaseExpression):
     for_in: CompFor
 
 
-@node
+@record(eq=False)
 class Annotation(CSTNode):
     FIELDS = ("annotation",)
     annotation: BaseExpression
 
 
-@node
+@record(eq=False)
 class Param(CSTNode):
     FIELDS = ("name", "annotation", "default")
     name: Name
@@ -262,7 +263,7 @@ class Param(CSTNode):
     default: BaseExpression | None
 
 
-@node
+@record(eq=False)
 class Parameters(CSTNode):
     FIELDS = ("params", "star_arg", "kwonly_params", "star_kwarg", "posonly_params")
     params: Sequence[Param]
@@ -272,32 +273,32 @@ class Parameters(CSTNode):
     posonly_params: Sequence[Param]
 
 
-@node
+@record(eq=False)
 class Lambda(BaseExpression):
     FIELDS = ("params", "body")
     params: Parameters
     body: BaseExpression
 
 
-@node
+@record(eq=False)
 class Await(BaseExpression):
     FIELDS = ("expression",)
     expression: BaseExpression
 
 
-@node
+@record(eq=False)
 class From(CSTNode):
     FIELDS = ("item",)
     item: BaseExpression
 
 
-@node
+@record(eq=False)
 class Yield(BaseExpression):
     FIELDS = ("value",)
     value: BaseExpression | From | None
 
 
-@node
+@record(eq=False)
 class OtherExpression(BaseExpression):
     """What this version knows no name for, and what it holds."""
 

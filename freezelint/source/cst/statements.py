@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from freezelint.source.cst.base import BaseExpression, BaseStatement, CSTNode, node
+from freezelint.records import record
+from freezelint.source.cst.base import BaseExpression, BaseStatement, CSTNode
 from freezelint.source.cst.expressions import Annotation, Arg, Attribute, Name, Parameters, SimpleString
 
 
-@node
+@record(eq=False)
 class Expr(CSTNode):
     FIELDS = ("value",)
     value: BaseExpression
 
 
-@node
+@record(eq=False)
 class AssignTarget(CSTNode):
     FIELDS = ("target",)
     target: BaseExpression
 
 
-@node
+@record(eq=False)
 class Assign(CSTNode):
     FIELDS = ("targets", "value")
     targets: Sequence[AssignTarget]
     value: BaseExpression
 
 
-@node
+@record(eq=False)
 class AnnAssign(CSTNode):
     FIELDS = ("target", "annotation", "value")
     target: BaseExpression
@@ -36,7 +37,7 @@ class AnnAssign(CSTNode):
     value: BaseExpression | None
 
 
-@node
+@record(eq=False)
 class AugAssign(CSTNode):
     """`operator`: AddAssign, MultiplyAssign, ..."""
 
@@ -46,90 +47,90 @@ class AugAssign(CSTNode):
     value: BaseExpression
 
 
-@node
+@record(eq=False)
 class Return(CSTNode):
     FIELDS = ("value",)
     value: BaseExpression | None
 
 
-@node
+@record(eq=False)
 class Raise(CSTNode):
     FIELDS = ("exc", "cause")
     exc: BaseExpression | None
     cause: BaseExpression | None
 
 
-@node
+@record(eq=False)
 class Pass(CSTNode):
     pass
 
 
-@node
+@record(eq=False)
 class Break(CSTNode):
     pass
 
 
-@node
+@record(eq=False)
 class Continue(CSTNode):
     pass
 
 
-@node
+@record(eq=False)
 class Assert(CSTNode):
     FIELDS = ("test", "msg")
     test: BaseExpression
     msg: BaseExpression | None
 
 
-@node
+@record(eq=False)
 class Del(CSTNode):
     FIELDS = ("target",)
     target: BaseExpression
 
 
-@node
+@record(eq=False)
 class NameItem(CSTNode):
     FIELDS = ("name",)
     name: Name
 
 
-@node
+@record(eq=False)
 class Global(CSTNode):
     FIELDS = ("names",)
     names: Sequence[NameItem]
 
 
-@node
+@record(eq=False)
 class Nonlocal(CSTNode):
     FIELDS = ("names",)
     names: Sequence[NameItem]
 
 
-@node
+@record(eq=False)
 class AsName(CSTNode):
     FIELDS = ("name",)
     name: BaseExpression
 
 
-@node
+@record(eq=False)
 class ImportAlias(CSTNode):
     FIELDS = ("name", "asname")
     name: Name | Attribute
     asname: AsName | None
 
 
-@node
+@record(eq=False)
 class Import(CSTNode):
     FIELDS = ("names",)
     names: Sequence[ImportAlias]
 
 
-@node
+@record(eq=False)
 class ImportStar(CSTNode):
     pass
 
 
-@node
+@record(eq=False)
 class ImportFrom(CSTNode):
     """`dots`: how many stand before the module's name."""
 
@@ -139,7 +140,7 @@ class ImportFrom(CSTNode):
     dots: int
 
 
-@node
+@record(eq=False)
 class SimpleStatementLine(BaseStatement):
     """Small statements on one line, with `;` between them."""
 
@@ -147,7 +148,7 @@ class SimpleStatementLine(BaseStatement):
     body: Sequence[CSTNode]
 
 
-@node
+@record(eq=False)
 class BaseSuite(CSTNode):
     FIELDS = ("body",)
     body: Sequence[Any]
@@ -163,19 +164,19 @@ class IndentedBlock(BaseSuite):
     __slots__ = ()
 
 
-@node
+@record(eq=False)
 class Module(CSTNode):
     FIELDS = ("body",)
     body: Sequence[BaseStatement]
 
 
-@node
+@record(eq=False)
 class Else(CSTNode):
     FIELDS = ("body",)
     body: BaseSuite
 
 
-@node
+@record(eq=False)
 class If(BaseStatement):
     FIELDS = ("test", "body", "orelse")
     test: BaseExpression
@@ -183,7 +184,7 @@ class If(BaseStatement):
     orelse: If | Else | None
 
 
-@node
+@record(eq=False)
 class For(BaseStatement):
     FIELDS = ("target", "iter", "body", "orelse")
     target: BaseExpression
@@ -192,7 +193,7 @@ class For(BaseStatement):
     orelse: Else | None
 
 
-@node
+@record(eq=False)
 class While(BaseStatement):
     FIELDS = ("test", "body", "orelse")
     test: BaseExpression
@@ -200,21 +201,21 @@ class While(BaseStatement):
     orelse: Else | None
 
 
-@node
+@record(eq=False)
 class WithItem(CSTNode):
     FIELDS = ("item", "asname")
     item: BaseExpression
     asname: AsName | None
 
 
-@node
+@record(eq=False)
 class With(BaseStatement):
     FIELDS = ("items", "body")
     items: Sequence[WithItem]
     body: BaseSuite
 
 
-@node
+@record(eq=False)
 class ExceptHandler(CSTNode):
     FIELDS = ("type", "name", "body")
     type: BaseExpression | None
@@ -222,13 +223,13 @@ class ExceptHandler(CSTNode):
     body: BaseSuite
 
 
-@node
+@record(eq=False)
 class Finally(CSTNode):
     FIELDS = ("body",)
     body: BaseSuite
 
 
-@node
+@record(eq=False)
 class Try(BaseStatement):
     FIELDS = ("body", "handlers", "orelse", "finalbody")
     body: BaseSuite
@@ -241,7 +242,7 @@ class TryStar(Try):
     __slots__ = ()
 
 
-@node
+@record(eq=False)
 class MatchCase(CSTNode):
     """`pattern`: the expressions in it."""
 
@@ -251,20 +252,20 @@ class MatchCase(CSTNode):
     body: BaseSuite
 
 
-@node
+@record(eq=False)
 class Match(BaseStatement):
     FIELDS = ("subject", "cases")
     subject: BaseExpression
     cases: Sequence[MatchCase]
 
 
-@node
+@record(eq=False)
 class Decorator(CSTNode):
     FIELDS = ("decorator",)
     decorator: BaseExpression
 
 
-@node
+@record(eq=False)
 class ClassDef(BaseStatement):
     FIELDS = ("name", "body", "bases", "keywords", "decorators")
     name: Name
@@ -281,7 +282,7 @@ class ClassDef(BaseStatement):
         return said.value if isinstance(said, SimpleString) and isinstance(said.value, str) else ""
 
 
-@node
+@record(eq=False)
 class _FunctionDef(BaseStatement):
     FIELDS = ("name", "params", "body", "decorators", "returns")
     name: Name
@@ -303,7 +304,7 @@ class FunctionDef(_FunctionDef):
         return self.made
 
 
-@node
+@record(eq=False)
 class OtherStatement(BaseStatement):
     """What this version knows no name for, and what it holds."""
 
