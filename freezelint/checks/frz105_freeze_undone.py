@@ -144,7 +144,7 @@ def rebound(event: Rebound, story: Story) -> Iterator[Finding]:
     same = old.is_module and (old.cls, old.external) == (new.cls, new.external)
     if not same or (new.spot == old.spot and not built_twice(old, new, story)) or event.old in submodules(new):
         return
-    used = any(one.module is old for one in story.of(ModuleCall))
+    used = story.incomplete or any(one.module is old for one in story.of(ModuleCall))
     if not used and not any(old in direct_children(module) for module in story.modules):
         how = "the name now holds another module"
         yield from exchanged(event, parameters_of(old), parameters_of(new), how, story)

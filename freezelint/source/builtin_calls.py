@@ -152,7 +152,7 @@ def identity(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> V
 
 def filter_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     from freezelint.source.calls import call as call_value
-    from freezelint.source.expressions import tested, truth_of
+    from freezelint.source.conditions import tested, truth_of
 
     if len(args) < 2:
         return UNKNOWN

@@ -51,7 +51,6 @@ from freezelint.source.values import (
     Value,
     modules_in,
     parameters_of,
-    switched_by,
     tensors_in,
 )
 
@@ -110,7 +109,7 @@ def call(reader: Reader, callee: Value, args: list[Value], kwargs: dict[str, Val
 
 def unknown_call(reader: Reader, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     """A call nobody can look into: it may keep the gradient of its arguments or not, and do anything to modules."""
-    for module in (m for value in args for m in switched_by(value)):
+    for module in (m for value in args for m in modules.switched_by(value)):
         modules.set_flag(reader, module, parameters_of(module), None, "handed", node)
     values = [value for value in (*args, *kwargs.values()) if type(value) not in FLAT]
     if not values:

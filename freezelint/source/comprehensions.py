@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from freezelint.source import cst, elements, expressions, ranges
+from freezelint.source import conditions, cst, elements, expressions, ranges
 from freezelint.source.project import dotted
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
@@ -61,7 +61,7 @@ def comprehend(reader: Reader, loop: cst.CompFor, body: Callable[[], None], elem
         reader.loops.append((id(loop), number))
         reader.open_loops += unsure
         expressions.bind_target(reader, loop.target, item)
-        passed: list[bool | None] = [expressions.truth(reader, condition.test)[0] for condition in loop.ifs]
+        passed: list[bool | None] = [conditions.truth(reader, condition.test)[0] for condition in loop.ifs]
         if False not in passed:
             exact = exact and None not in passed
 

@@ -7,24 +7,20 @@ from typing import Any
 
 from freezelint.gradient_map import Cause, Cut
 from freezelint.source import arithmetic, attributes, calls, comprehensions, cst, elements, objects, stand_ins
+from freezelint.source.conditions import is_none, tested, truth, truth_of
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import Frame, Reader
-from freezelint.source.story import Decided, Tested
 from freezelint.source.values import (
     FALSE,
     NONE,
     TRUE,
     UNKNOWN,
-    Cls,
     Const,
     Data,
     Dict,
     External,
     Func,
     Instance,
-    Loader,
-    Method,
-    Optimizer,
     Option,
     Param,
     ParamIter,
@@ -198,7 +194,7 @@ def comparison(reader: Reader, node: cst.Comparison) -> Value:
     right = evaluate(reader, target.comparator)
     operator = target.operator
     if operator in ("Is", "IsNot"):
-        known = _is_none(left) if right == NONE else (_is_none(right) if left == NONE else None)
+        known = is_none(left) if right == NONE else (is_none(right) if left == NONE else None)
         if known is None and isinstance(left, Const) and isinstance(right, Const):
             known = left.value is right.value
         if known is not None:
@@ -233,14 +229,6 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "In": lambda a, b: a in b,
     "NotIn": lambda a, b: a not in b,
 }
-
-
-def _is_none(value: Value) -> bool | None:
-    if value == NONE:
-        return True
-    if isinstance(value, (Const, Instance, Tensor, Param, Seq, Dict, Func, Cls, External, Optimizer, Data, Loader)):
-        return False
-    return None
 
 
 def conditional(reader: Reader, node: cst.IfExp) -> Value:
@@ -296,50 +284,6 @@ def lazy(reader: Reader, node: cst.BaseExpression) -> bool:
     if type(node) is cst.Call and type(node.func) is cst.Name and node.func.value == "map":
         return lookup(reader, "map") == BUILTINS["map"]
     return type(node) is cst.GeneratorExp
-
-
-def truth(reader: Reader, node: cst.BaseExpression) -> tuple[bool | None, str, bool]:
-    """(True, False or None where it cannot be told; the text that makes it the same condition elsewhere; negated)."""
-    negated = False
-    inner: cst.BaseExpression = node
-    while type(inner) is cst.UnaryOperation and inner.operator == "Not":
-        negated, inner = not negated, inner.expression
-    value = evaluate(reader, inner)
-    tested(reader, inner, value)
-    known = truth_of(reader, value)
-    text = dotted(inner) if type(inner) in (cst.Attribute, cst.Name) else ""
-    if type(inner) is cst.Name and not isinstance(value, Option):
-        text = ""
-    if known is not None and negated:
-        known = not known
-    return known, text, negated
-
-
-def tested(reader: Reader, node: cst.BaseExpression, value: Value) -> None:
-    """A condition that is a method nobody has called, or a tensor, is noted."""
-    if isinstance(value, Method) and value.name == "requires_grad_":
-        reader.emit(Tested, node, node, value)
-    elif isinstance(value, Tensor):
-        reader.emit(Decided, node, value.node)
-
-
-def truth_of(reader: Reader, value: Value) -> bool | None:
-    if isinstance(value, Method) and value.name == "requires_grad_":
-        return True
-    if isinstance(value, Const):
-        return bool(value.value)
-    if isinstance(value, (Func, Cls, Optimizer)):
-        return True
-    if isinstance(value, Instance):
-        return True if not value.children and value.is_module else None
-    if isinstance(value, (Seq, Dict)):
-        if value.items:
-            return True
-        return False if isinstance(value, Seq) and not value.open else None
-    if isinstance(value, Union):
-        known = {truth_of(reader, option) for option in value.options}
-        return known.pop() if len(known) == 1 else None
-    return None
 
 
 def named(reader: Reader, node: cst.NamedExpr) -> Value:

@@ -12,12 +12,10 @@ MIXED = "those gradients are mixed into its own step"
 def later(story: Story, event: Backward) -> list[Step | ZeroGrad | Backward]:
     """What happens to gradients after a backward pass, in order; the end of a loop leads to its start."""
     loops = {loop for loop, _ in event.context.loops}
-    again = [one for one in story.events[: event.seq] if loops & {loop for loop, _ in one.context.loops}]
-    return [
-        one
-        for one in (*story.events[event.seq + 1 :], *again)
-        if isinstance(one, (Step, ZeroGrad, Backward)) and not event.context.excludes(one.context)
-    ]
+    events = [one for one in story.events if isinstance(one, (Step, ZeroGrad, Backward))]
+    after = [one for one in events if one.seq > event.seq]
+    again = [one for one in events if one.seq < event.seq and loops & {loop for loop, _ in one.context.loops}]
+    return [one for one in (*after, *again) if not event.context.excludes(one.context)]
 
 
 def served(story: Story, event: Backward, optimizer: Optimizer) -> bool:

@@ -12,6 +12,7 @@ from freezelint.source.project import dotted
 from freezelint.source.story import AttributeSet, Built, Called, GradFlag, Loaded, ModuleCall, Story
 from freezelint.source.syntax import enclosing
 from freezelint.source.values import (
+    FLAT,
     Dict,
     Instance,
     Param,
@@ -56,6 +57,8 @@ class Hidden:
 
 def hidden_in(event: AttributeSet, story: Story) -> Hidden | None:
     """What `self.name = value` hides for good, if it is used and nobody takes care of it."""
+    if type(event.value) in FLAT:
+        return None
     for owner in options(event.target):
         if not isinstance(owner, Instance) or not owner.is_module or owner.cls is None:
             continue

@@ -31,7 +31,9 @@ WORDS = (
     "Parameter", "parameters(", ".data", ".eval", ".train(", ".item(", ".numpy(", "Variable", "freeze", "autocast",
 )  # fmt: skip
 # What a story's own text must hold to be read to the end: the others only call what is read where it stands.
-DEEP = ("backward", "requir", "optim", "freez", "training_step", "Trainer", "fit(")
+DEEP = re.compile(
+    r"backward|requir|freez|zero_grad|training_step|compute_loss|Trainer|fit\(|optim\.[A-Z]|Optimizer\(|optimizers?\(|param_group"
+)
 _TOP_LEVEL = re.compile(r"(?:async )?(?:class|def) (\w+)")
 _SETS_FLAG = re.compile(r"\.requir\w*grad\w*\s*=[^=]")
 
@@ -145,7 +147,7 @@ class Purse:
         self.left = STEPS_PER_LINE * lines + (BUDGET if "backward" in file.text or lines < 400 else BUDGET // 8)
 
     def open(self, reader: Reader, text: str) -> Reader:
-        most = max(BUDGET, self.left // 2) if any(word in text for word in DEEP) else BUDGET // 4
+        most = max(BUDGET, self.left // 2) if DEEP.search(text) else BUDGET // 4
         reader.budget = min(self.left, most)
         self.left -= reader.budget
         return reader

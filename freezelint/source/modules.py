@@ -11,14 +11,18 @@ from freezelint.source.values import (
     Const,
     Data,
     Dict,
+    Func,
     Instance,
+    Method,
     Option,
     Param,
     ParamIter,
+    Partial,
     Seq,
     Tensor,
     Union,
     Value,
+    modules_in,
     options,
     parameters_of,
     submodules,
@@ -274,3 +278,16 @@ def trainable(module: Instance) -> bool:
 
 def is_batch(value: Value) -> bool:
     return isinstance(value, (Tensor, Data))
+
+
+def switched_by(value: Value) -> list[Instance]:
+    """The modules whose flags may change when a value is called or entered: `net.requires_grad_`, `frozen(net)`."""
+    if isinstance(value, Method) and value.name == "requires_grad_":
+        return modules_in(value.owner)
+    if (
+        isinstance(value, Partial)
+        and isinstance(value.function, Func)
+        and value.function.info.decorated("contextmanager")
+    ):
+        return [m for item in (*value.args, *value.kwargs.values()) for m in modules_in(item)]
+    return []

@@ -61,6 +61,11 @@ def known_unused(info: ClassInfo) -> bool:
     return _UNUSED.search(" ".join(words.split())) is not None
 
 
+def assigned(info: ClassInfo, name: str) -> int:
+    """In how many places the class assigns `self.name`."""
+    return len(re.findall(rf"\bself\.{re.escape(name)}\s*(?::[^=\n]+)?=[^=]", code_of(info)))
+
+
 def reads(info: ClassInfo, name: str, part: str | None = None) -> int:
     """How often the class (or a part of its text) reads `self.name` or something of it."""
     word = re.compile(rf"\bself\.{re.escape(name)}\b(?!\s*(:[^=\n]+)?=[^=])")

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from freezelint.source import arithmetic, calls, cst, elements, objects, ranges, registries
-from freezelint.source.expressions import evaluate, iterate, lazy, truth
+from freezelint.source.conditions import truth
+from freezelint.source.expressions import evaluate, iterate, lazy
 from freezelint.source.module_methods import only_initialises
 from freezelint.source.project import class_info, dotted, imported
 from freezelint.source.reader import Reader

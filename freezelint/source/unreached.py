@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from freezelint.gradient_map import Cause, Cut, Edge, Kind
 from freezelint.records import record
-from freezelint.source.never_read import known_unused, never_read, reads, trained_elsewhere
+from freezelint.source.never_read import assigned, known_unused, never_read, reads, trained_elsewhere
 from freezelint.source.never_taken import never_taken
 from freezelint.source.project import ClassInfo
 from freezelint.source.starved import enclosing_with, stepped_after
@@ -150,10 +150,13 @@ def unused(story: Story) -> Iterator[Unreached]:
     info = story.file.classes.get(story.entry)
     if info is None or info.method("forward") is None or not info.is_module:
         return
-    for event in _kept([event for event in story.of(AttributeSet) if _own(event, info)]):
+    own = [event for event in story.of(AttributeSet) if _own(event, info)]
+    for event in _kept(own):
         params = _trainable(story, event.value)
-        unread = params and all(param.node is None for param in params) and never_read(info, event.name)
-        if unread and not known_unused(info):
+        names = dict.fromkeys(one.name for one in own if one.value is event.value)  # `self.a = self.b = layer`
+        unread = params and all(param.node is None for param in params) and all(never_read(info, n) for n in names)
+        seen = [one.name for one in own].count(event.name)
+        if unread and not known_unused(info) and not (story.incomplete and assigned(info, event.name) > seen):
             yield Unreached(event.name, event.spot, event.target if isinstance(event.target, Instance) else None)
 
 
@@ -181,10 +184,15 @@ def _trainable(story: Story, value: Value) -> list[Param]:
     """The parameters of what an attribute may be, where each of them trains."""
     params = [value] if isinstance(value, Param) else []
     held = [option for option in options(value) if option != NONE]
-    made = [option for option in held if isinstance(option, Instance) and not option.escaped]
+    made = [option for option in held if isinstance(option, Instance) and not (option.escaped or _too_long(option))]
     if held and len(made) == len(held):
         params = [param for one in made if one.is_module for param in parameters_of(one)]
     return params if all(story.flag_at(param) for param in params) else []
+
+
+def _too_long(module: Instance) -> bool:
+    """Whether the constructor of a class was given up: that it has parameters at all is a guess."""
+    return module.opaque and module.cls is not None and module.cls.method("__init__") is not None
 
 
 def only_without_grad(story: Story) -> Iterator[tuple[Unreached, Cut]]:

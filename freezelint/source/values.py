@@ -337,19 +337,6 @@ def modules_in(value: Value, depth: int = 3) -> list[Instance]:
     return []
 
 
-def switched_by(value: Value) -> list[Instance]:
-    """The modules whose flags may change when a value is called or entered: `net.requires_grad_`, `frozen(net)`."""
-    if isinstance(value, Method) and value.name == "requires_grad_":
-        return modules_in(value.owner)
-    if (
-        isinstance(value, Partial)
-        and isinstance(value.function, Func)
-        and value.function.info.decorated("contextmanager")
-    ):
-        return [m for item in (*value.args, *value.kwargs.values()) for m in modules_in(item)]
-    return []
-
-
 def submodules(module: Instance, seen: set[int] | None = None) -> list[Instance]:
     """The module and everything registered below it, each once, in order."""
     seen = set() if seen is None else seen
