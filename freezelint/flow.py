@@ -120,16 +120,14 @@ class Walk:
         self._behind: dict[int, int] = {}
         self._reach: dict[int, int] = {}
         self._growing = 0
+        nodes = enumerate(map_.nodes)
+        self._leaves = {i for i, node in nodes if node.kind is Kind.INPUT and node.trainable is True}
 
     def wants(self, node: int) -> bool:
         return self.wanted(self.map.nodes[node])
 
     def unknown(self, node: int) -> bool:
         return self.map.nodes[node].kind is Kind.UNKNOWN
-
-    def leaf(self, node: int) -> bool:
-        entry = self.map.nodes[node]
-        return entry.kind is Kind.INPUT and entry.trainable is True
 
     def live(self, start: int) -> set[int]:
         if start not in self._live:
@@ -142,15 +140,14 @@ class Walk:
     def _back(self, start: int, *, cuts: bool) -> set[int]:
         seen, todo = {start}, [start]
         while todo:
-            node = todo.pop()
-            for edge in self._into(node):
+            for edge in self._into(todo.pop()):
                 if edge.source not in seen and (cuts or edge.cut is None):
                     seen.add(edge.source)
                     todo.append(edge.source)
         return seen
 
     def _into(self, node: int) -> list[Edge]:
-        return [] if self.leaf(node) else self.map.into(node)
+        return [] if node in self._leaves else self.map.into(node)
 
     def _learn(self, start: int) -> None:
         """The bits of `start` and of everything behind it, sources before targets."""
@@ -168,9 +165,11 @@ class Walk:
     def _set(self, node: int) -> None:
         entry = self.map.nodes[node]
         own = 0
-        if entry.kind in (Kind.PARAMETER, Kind.INPUT) and (self.leaf(node) or self.wants(node) or self.grows(entry)):
+        if entry.kind in (Kind.PARAMETER, Kind.INPUT) and (
+            node in self._leaves or self.wants(node) or self.grows(entry)
+        ):
             own = self._bit.setdefault(node, 1 << len(self._bit))
-            self._growing |= own if self.leaf(node) or self.grows(entry) else 0
+            self._growing |= own if node in self._leaves or self.grows(entry) else 0
         behind = reach = own
         for edge in self._into(node):
             behind |= self._behind.get(edge.source, 0)

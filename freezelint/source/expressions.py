@@ -45,7 +45,8 @@ def evaluate(reader: Reader, node: cst.CSTNode | None) -> Value:
 
 
 def name(reader: Reader, node: cst.Name) -> Value:
-    return lookup(reader, node.value)
+    found = reader.frames[-1].env.get(node.value)
+    return lookup(reader, node.value) if found is None else found
 
 
 def lookup(reader: Reader, wanted: str) -> Value:

@@ -225,6 +225,8 @@ class Reader:
 
     def join(self, values: list[Any]) -> Any:
         first = values[0]
+        if len(values) == 1:
+            return first
         distinct = list({id(value): value for value in values}.values())
         if len(distinct) == 1:
             return first

@@ -34,18 +34,15 @@ LINES = (cst.SimpleStatementLine, cst.SimpleStatementSuite)
 
 def block(reader: Reader, body: cst.BaseSuite | Sequence[cst.CSTNode]) -> str | None:
     statements: Sequence[cst.CSTNode] = body.body if hasattr(body, "body") else body
-    for statement in statements:
-        kind = type(statement)
-        if kind in LINES:
-            status = block(reader, statement.body)  # type: ignore[attr-defined]
-        else:
+    for line in statements:
+        for statement in line.body if isinstance(line, LINES) else (line,):
             reader.budget -= 1
             if reader.budget < 0:
                 reader.spent()
-            handler = STATEMENTS.get(kind)
+            handler = STATEMENTS.get(type(statement))
             status = handler(reader, statement) if handler else None
-        if status:
-            return status
+            if status:
+                return status
     return None
 
 
