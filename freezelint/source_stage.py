@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,14 +112,17 @@ def lint_files(
         else:
             reports.append(FileReport.from_json(job.path, kept))
             reports[-1].suppresses = gate.suppresses(data)
+    todo.sort(key=lambda item: -_effort(item[1]))
     with _hands(todo, roots, overlay) as run:
-        for (job, data), broken in zip(silent, run(_broken, silent, 32), strict=True):
-            if broken:
-                todo.append((job, data))
-            elif gate.suppresses(data):
-                reports.append(FileReport(job.path, suppresses=True))
-        todo.sort(key=lambda item: -_effort(item[1]))
-        for (job, data), reply in zip(todo, run(_linted, todo, 1 + len(todo) // 100), strict=True):
+        replies, broken = run(_linted, todo, 1 + len(todo) // 100), run(_broken, silent, 1 + len(silent) // 100)
+        unparsed = [item for item, said in zip(silent, broken, strict=True) if said]
+        reports += [
+            FileReport(job.path, suppresses=True)
+            for job, data in silent
+            if gate.suppresses(data) and (job, data) not in unparsed
+        ]
+        more = run(_linted, unparsed, 1)
+        for (job, data), reply in zip((*todo, *unparsed), chain(replies, more), strict=True):
             report = FileReport.from_json(job.path, reply)
             report.suppresses = gate.suppresses(data)
             reports.append(report)
