@@ -97,6 +97,7 @@ class GradientMap:
         edge = Edge(source, target, cut, sure)
         self.edges.append(edge)
         self._into[target].append(edge)
+        self._walked.clear()
 
     def losses(self) -> list[Node]:
         return [node for node in self.nodes if node.kind is Kind.LOSS]
@@ -122,7 +123,7 @@ class GradientMap:
 
     def _back(self, starts: Iterable[int], *, cross_cuts: bool, sure_only: bool = False) -> set[int]:
         seen = set(starts)
-        key = (len(self.edges), cross_cuts, sure_only, *sorted(seen))
+        key = (cross_cuts, sure_only, *sorted(seen))
         if key in self._walked:
             return self._walked[key].copy()
         todo = list(seen)

@@ -61,7 +61,16 @@ def _made(cls: type, *, frozen: bool = False, eq: bool = True, order: bool = Fal
     """The class anew, with slots and the methods its fields ask for."""
     space = {name: value for name, value in cls.__dict__.items() if name not in ("__dict__", "__weakref__")}
     hints = space.get("__annotations__", {})
-    own = {name: space.pop(name, REQUIRED) for name, hint in hints.items() if not hint.startswith("ClassVar")}
+    own = {
+        name: space.pop(name, REQUIRED)
+        for name, hint in hints.items()
+        if not str(hint).startswith(("ClassVar", "typing.ClassVar"))
+    }
+    shared = [name for name, default in own.items() if isinstance(default, (list, dict, set))]
+    if shared:
+        raise TypeError(
+            f"{cls.__name__}.{shared[0]}: every record would share this default; say field(default_factory=…)"
+        )
     inherited = [base.__dict__.get("__fields__", {}) for base in reversed(cls.__mro__[1:])]
     known = {name: default for fields_ in inherited for name, default in fields_.items()}
     all_ = {**known, **own}

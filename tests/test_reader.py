@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from reading import HEAD, story
 
+from freezelint.source.lint import Project, read_file
 from freezelint.source.story import (
     Backward,
     Consumed,
@@ -258,6 +259,28 @@ def test_the_budget_ends_a_reading_without_an_error() -> None:
     deep = "\n".join(f"def f{i}(x):\n    return f{i + 1}(x) + f{i + 1}(x)" for i in range(30))
     read = story(f"{deep}\ndef f30(x):\n    return x\nf0(nn.Linear(2, 2)(torch.randn(1, 2)))\n")
     assert read.events
+
+
+def test_a_function_that_trains_by_a_helper_is_read_to_the_end() -> None:
+    layers = range(10)
+    text = (
+        "from torch.optim import AdamW\n"
+        "class Block(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.act = nn.GELU()\n        self.lin = nn.Linear(8, 8)\n    def forward(self, x):\n"
+        + "".join(f"        x = self.act(x + {i})\n" for i in range(60))
+        + "        return self.lin(x)\n"
+        "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        + "".join(f"        self.b{i} = Block()\n" for i in layers)
+        + "    def forward(self, x):\n"
+        + "".join(f"        x = self.b{i}(x)\n" for i in layers)
+        + "        return x\n"
+        "def learn(net, opt, batches):\n    for x, y in batches:\n"
+        "        F.cross_entropy(net(x), y).backward()\n        opt.step()\n"
+        "def main(batches):\n    net = Net()\n    learn(net, AdamW(net.parameters()), batches)\n"
+    )
+    project = Project([])
+    stories = list(read_file(project.add("train.py", HEAD + text), project))
+    assert any(read.of(Step) and not read.incomplete for read in stories if read.entry == "main")
 
 
 @pytest.mark.parametrize(

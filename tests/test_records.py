@@ -67,6 +67,14 @@ def test_a_default_made_anew_is_nobody_elses() -> None:
     assert Row(Point(1), ["b"]).words == ["b"]
 
 
+def test_a_default_that_all_would_share_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Bad\.rows"):
+
+        @record
+        class Bad:
+            rows: list[str] = []  # noqa: RUF012
+
+
 def test_equality_hash_and_order_are_those_of_the_fields() -> None:
     assert Point(1, 2) == Point(1, 2) != Point(2, 1)
     assert Point(1, 2) != Like(1, 2)

@@ -91,8 +91,10 @@ def broken(data: bytes, path: str) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            symtable.symtable(data, path, "exec")  # type: ignore[arg-type]  # Python's own parser, without its tree
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+            symtable.symtable(data, path, "exec")  # type: ignore[arg-type]  # Python's own parser, its names, no tree
+    except RecursionError:  # of the names; the parser has its own error for what nests too deeply
+        return False
+    except (SyntaxError, ValueError, MemoryError):
         return True
     return False
 

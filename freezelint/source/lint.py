@@ -30,9 +30,10 @@ WORDS = (
     "requir", "no_grad", "inference_mode", "grad_enabled", "detach", "backward", "optim", "zero_grad", "checkpoint",
     "Parameter", "parameters(", ".data", ".eval", ".train(", ".item(", ".numpy(", "Variable", "freeze", "autocast",
 )  # fmt: skip
-# What a story's own text must hold to be read to the end: the others only call what is read where it stands.
+# What a story's own text must hold to be read to the end, training by a helper included; the others show little.
 DEEP = re.compile(
-    r"backward|requir|freez|zero_grad|training_step|compute_loss|Trainer|fit\(|optim\.[A-Z]|Optimizer\(|optimizers?\(|param_group"
+    r"backward|requir|freez|zero_grad|training_step|compute_loss|Trainer|fit\(|optim\.[A-Z]|[Oo]ptimizers?(?:\(| ?=)|"
+    r"param_group|Adam|SGD|(?<!def )\btrain\w*\((?!\))"
 )
 _TOP_LEVEL = re.compile(r"(?:async )?(?:class|def) (\w+)")
 _SETS_FLAG = re.compile(r"\.requir\w*grad\w*\s*=[^=]")
@@ -97,7 +98,9 @@ def read_file(file: ModuleInfo, project: Project) -> Iterator[Story]:
     outer = reader.module_frames[file.path].env
     first = _urgent(file)
     functions = sorted(file.functions.values(), key=lambda function: function.name not in first)
-    for function in _trainers(file, functions):  # before the classes they build: there the arguments are known
+    trainers = _trainers(file, functions)
+    purse.trainers = tuple(f"{function.name}(" for function in trainers)
+    for function in trainers:  # before the classes they build: there the arguments are known
         if function not in seen and purse.left > 0:
             yield _function_story(file, project, function, seen, outer, purse)
     for info in sorted(file.classes.values(), key=lambda info: info.name not in first):
@@ -144,10 +147,12 @@ class Purse:
 
     def __init__(self, file: ModuleInfo) -> None:
         lines = file.text.count("\n")
+        self.trainers: tuple[str, ...] = ()
         self.left = STEPS_PER_LINE * lines + (BUDGET if "backward" in file.text or lines < 400 else BUDGET // 8)
 
     def open(self, reader: Reader, text: str) -> Reader:
-        most = max(BUDGET, self.left // 2) if DEEP.search(text) else BUDGET // 4
+        deep = DEEP.search(text) or any(name in text for name in self.trainers)
+        most = max(BUDGET, self.left // 2) if deep else BUDGET // 4
         reader.budget = min(self.left, most)
         self.left -= reader.budget
         return reader
