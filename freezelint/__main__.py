@@ -19,7 +19,6 @@ COMMANDS = ("check", "trace", "run", "rule", "server", "clean")
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    gc.set_threshold(100_000)  # what is made on the way stays: to look for garbage at every 700 objects finds none
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         print(f"freezelint {__version__}")
@@ -30,6 +29,7 @@ def main() -> None:
     flags = {FLAGS[item]: True for item in rest if item in FLAGS}
     plain = "_FREEZELINT_COMPLETE" not in os.environ and not any(item.startswith("-") for item in paths)
     if plain and (command in ("", "check") or (command == "rule" and len(paths) == 1 and not flags)):
+        gc.set_threshold(100_000)  # one check ends with its process: a look for garbage at every 700 objects finds none
         from freezelint.commands import call
 
         raise SystemExit(call(command or "check", {"paths": paths, "code": paths[0] if paths else None, **flags}))

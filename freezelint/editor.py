@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -80,6 +81,7 @@ class Editor:
 
     def findings(self, path: str, text: str) -> list[Finding]:
         """What is wrong with `text`, places told by notebook cell where it is one. Raises SettingsError."""
+        gc.collect()  # the check before left a hundred thousand objects that hold each other, and memory grew
         check = self._check(path, text)
         own = [finding for finding in check.run().findings if _same(finding.location.path, path)]
         return [replace(finding, location=replace(finding.location, path=path)) for finding in own]

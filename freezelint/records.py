@@ -11,6 +11,14 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: object) -> Any:
+        return lambda decorator: decorator
+
+
 T = TypeVar("T")
 REQUIRED: Any = object()
 
@@ -27,6 +35,14 @@ class Made:
 def field(*, default_factory: Callable[[], Any]) -> Any:
     """A default made for each record: `rows: list[Row] = field(default_factory=list)`."""
     return Made(default_factory)
+
+
+@dataclass_transform(field_specifiers=(field,))
+def record(cls: Any = None, /, *, frozen: bool = False, eq: bool = True, order: bool = False) -> Any:
+    """Make a class a record: `@record`, or `@record(frozen=True)`. The options mean what they do for a dataclass."""
+    if cls is None:
+        return lambda decorated: _made(decorated, frozen=frozen, eq=eq, order=order)
+    return _made(cls, frozen=frozen, eq=eq, order=order)
 
 
 def fields(of: Any) -> Mapping[str, Any]:
@@ -53,11 +69,7 @@ def _plain(value: Any) -> Any:
     return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
-def _record(cls: type | None = None, /, **options: bool) -> Any:
-    return _made(cls) if cls is not None else lambda decorated: _made(decorated, **options)
-
-
-def _made(cls: type, *, frozen: bool = False, eq: bool = True, order: bool = False) -> type:
+def _made(cls: type, *, frozen: bool, eq: bool, order: bool) -> type:
     """The class anew, with slots and the methods its fields ask for."""
     space = {name: value for name, value in cls.__dict__.items() if name not in ("__dict__", "__weakref__")}
     hints = space.get("__annotations__", {})
@@ -104,13 +116,3 @@ def _init(of: dict[str, Any]) -> Any:
 
 def _repr(self: Any) -> str:
     return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__fields__)})"
-
-
-if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
-
-    @dataclass_transform(field_specifiers=(field,))
-    def record(cls: Any = None, /, *, frozen: bool = False, eq: bool = True, order: bool = False) -> Any: ...
-
-else:
-    record = _record

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from freezelint import book
-from freezelint.records import field, fields, record, replace
+from freezelint.records import asdict, field, fields, record, replace
 
 CONFIG_NAMES = ("freezelint.toml", ".freezelint.toml", "pyproject.toml")
 OUTPUT_FORMATS = ("full", "concise", "text", "json", "json-lines", "sarif", "github", "gitlab", "junit", "html")
@@ -247,8 +247,6 @@ def _spell_value(value: Any) -> str:
 def to_json(settings: Settings) -> str:
     """The settings as `--show-settings` prints them."""
     import json
-
-    from freezelint.records import asdict
 
     table = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
     return json.dumps(table, indent=2, default=str)

@@ -115,12 +115,12 @@ def lint_files(
     todo.sort(key=lambda item: -_effort(item[1]))
     with _hands(todo, roots, overlay) as run:
         replies, broken = run(_linted, todo, 1 + len(todo) // 100), run(_broken, silent, 1 + len(silent) // 100)
-        unparsed = [item for item, said in zip(silent, broken, strict=True) if said]
-        reports += [
-            FileReport(job.path, suppresses=True)
-            for job, data in silent
-            if gate.suppresses(data) and (job, data) not in unparsed
-        ]
+        unparsed: list[Item] = []
+        for (job, data), bad in zip(silent, broken, strict=True):
+            if bad:
+                unparsed.append((job, data))
+            elif gate.suppresses(data):
+                reports.append(FileReport(job.path, suppresses=True))
         more = run(_linted, unparsed, 1)
         for (job, data), reply in zip((*todo, *unparsed), chain(replies, more), strict=True):
             report = FileReport.from_json(job.path, reply)

@@ -12,10 +12,10 @@ from freezelint.records import field, record
 from freezelint.rule import Rule
 from freezelint.source.constructors import frozen_by_eval
 from freezelint.source.edits import eval_beside, is_statement
-from freezelint.source.histories import Entry, freezes, frozen_in, training_mode
+from freezelint.source.histories import freezes, frozen_in, training_mode
 from freezelint.source.left_out import listed, names_of, outermost, root_of
 from freezelint.source.starved import moved_by_hand
-from freezelint.source.story import Context, Event, ModuleCall, Spot, Story, TrainMode
+from freezelint.source.story import Context, Entry, Event, ModuleCall, Spot, Story, TrainMode
 from freezelint.source.values import Instance, Param, parameters_of, submodules
 
 RULE = Rule(

@@ -8,7 +8,7 @@ from freezelint.gradient_map import Cause, Cut, Kind
 from freezelint.source import cst, modules, objects, stand_ins
 from freezelint.source.project import ClassInfo
 from freezelint.source.reader import Reader
-from freezelint.source.story import GradRead
+from freezelint.source.story import GradRead, state_in
 from freezelint.source.values import (
     FALSE,
     NONE,
@@ -160,15 +160,7 @@ def training_now(reader: Reader, owner: Instance) -> Value:
     """`self.training` of a module the program made; of one that is looked at on its own nobody can tell."""
     if reader.story.entry in reader.story.file.classes:
         return UNKNOWN
-    context = reader.context()
-    state: bool | None = True
-    for _, flag, made_in, _ in owner.modes:
-        if context.excludes(made_in):
-            continue
-        if context.implies(made_in):
-            state = flag
-        elif flag != state:
-            state = None
+    state = state_in(reader.context(), True, owner.modes)
     return UNKNOWN if state is None else (TRUE if state else FALSE)
 
 
@@ -231,16 +223,7 @@ def tensor_grad_state(reader: Reader, owner: Value) -> Value:
 
 def state_now(reader: Reader, param: Param) -> bool | None:
     """requires_grad of a parameter at this point of the reading."""
-    context = reader.context()
-    state: bool | None = param.born
-    for _, flag, made_in, _ in param.flags:
-        if context.excludes(made_in):
-            continue
-        if context.implies(made_in):
-            state = flag
-        elif flag != state:
-            state = None
-    return state
+    return state_in(reader.context(), param.born, param.flags)
 
 
 ATTRIBUTES: dict[type, Any] = {

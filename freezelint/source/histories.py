@@ -6,10 +6,8 @@ import re
 from collections.abc import Sequence
 
 from freezelint.records import replace
-from freezelint.source.story import Context, Event, Spot, Story, TrainMode
+from freezelint.source.story import Context, Entry, Event, Story, TrainMode
 from freezelint.source.values import Instance, Param
-
-Entry = tuple[int, "bool | None", Context, Spot]
 
 
 def world(event: Event, entry: Entry) -> Context | None:

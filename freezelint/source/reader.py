@@ -93,10 +93,9 @@ class Reader:
         )
 
     def emit(self, kind: type[E], node: cst.CSTNode | Spot, *values: Any, **more: Any) -> E:
-        spot = node if isinstance(node, Spot) else Spot(self.frames[-1].file, node)
-        events = self.story.events
-        event = kind(spot, self.context(), len(events), *values, **more)
-        events.append(event)
+        spot = node if isinstance(node, Spot) else self.spot(node)
+        event = kind(spot, self.context(), len(self.story.events), *values, **more)
+        self.story.events.append(event)
         return event
 
     def spent(self) -> None:
@@ -204,17 +203,14 @@ class Reader:
         held: dict[Any, list[Any]] = {}
         for writes in joined:
             for place, write in writes.items():
-                if place in held:
-                    held[place].append(write)
-                else:
-                    held[place] = [write]
+                held.setdefault(place, []).append(write)
         for writes in returned:
             for place, write in writes.items():
                 if place[0] != env:
                     held.setdefault(place, []).append(write)
         for having in held.values():
-            where, key, value = having[0]
-            values = [value] if len(having) == 1 else [value for _, _, value in having]
+            where, key, _ = having[0]
+            values = [value for _, _, value in having]
             if len(having) < len(joined) and key in where:
                 values.append(where[key])
             if isinstance(where, Params):

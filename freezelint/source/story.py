@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from freezelint.findings import Location
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from freezelint.source.project import FunctionInfo, ModuleInfo
 
 E = TypeVar("E", bound="Event")
+Entry = tuple[int, "bool | None", "Context", "Spot"]  # (sequence number, flag or mode, context, place)
 
 
 @record(eq=False, frozen=True)
@@ -287,6 +289,22 @@ class Called(Event):
     result: Value
 
 
+def state_in(context: Context, born: bool | None, history: Iterable[Entry]) -> bool | None:
+    """What a history of flags (or modes) leaves where `context` is; None: cannot tell."""
+    possible = (entry for entry in history if not context.excludes(entry[2]))
+    return _replayed(born, ((flag, context.implies(made)) for _, flag, made, _ in possible))
+
+
+def _replayed(state: bool | None, flags: Iterable[tuple[bool | None, bool]]) -> bool | None:
+    """The last of some flags, each with whether it has surely been set."""
+    for flag, surely in flags:
+        if surely:
+            state = flag
+        elif flag != state:
+            state = None
+    return state
+
+
 class Story:
     """The timeline and the map of one entry point."""
 
@@ -321,19 +339,10 @@ class Story:
 
     def flag_at(self, param: Param, when: Event | None = None) -> bool | None:
         """requires_grad of a parameter when an event happens (the end of the story for None); None: cannot tell."""
-        state: bool | None = param.born
-        context = when.context if when else None
-        passed = set() if when else self._passed()
-        for seq, flag, made_in, _ in param.flags:
-            if when and seq > when.seq:
-                break
-            if context is not None and context.excludes(made_in):
-                continue
-            if context.implies(made_in) if context else passed.issuperset(made_in.arms):
-                state = flag
-            elif flag != state:
-                state = None
-        return state
+        if when is not None:
+            return state_in(when.context, param.born, (entry for entry in param.flags if entry[0] <= when.seq))
+        passed = self._passed()
+        return _replayed(param.born, ((flag, passed.issuperset(made.arms)) for _, flag, made, _ in param.flags))
 
     def _passed(self) -> set[tuple[int, int]]:
         """The early exits that the last pass of training has gone by."""
