@@ -354,3 +354,45 @@ def test_helpers_without_tensors_are_read_once_and_answer_alike() -> None:
     info = read.file.project.file(read.file, "helpers", 0)
     kept = [key for key in read.file.project.recalled if key[0].file is info]
     assert sorted(key[0].name for key in kept) == ["chosen", "chosen", "newest"]
+
+
+def test_a_function_that_calls_itself_is_followed_while_it_has_something_new_to_show() -> None:
+    read = story(
+        """
+        def freeze(module):
+            for child in module.children():
+                freeze(child)
+            for p in module.parameters(recurse=False):
+                p.requires_grad_(False)
+
+        def repackage(state):
+            if isinstance(state, torch.Tensor):
+                return state.detach()
+            return tuple(repackage(one) for one in state)
+
+        a, b, c = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+        net = nn.Sequential(a, c)
+        freeze(net)
+        (out,) = repackage((b(torch.rand(1, 2)),))
+        c(out).sum().backward()
+        """
+    )
+    (backward,) = read.of(Backward)
+    assert "b" not in {param.owner.name for node, param in read.of_node.items() if node in backward.reached}
+    assert {param.owner.name for param in read.parameters if read.flag_at(param) is False} == {"a", "c"}
+
+
+def test_a_function_that_calls_itself_on_a_tensor_again_is_not() -> None:
+    read = story(
+        """
+        import sys
+
+        def again(x, times):
+            x = act(x)
+            return again(x, times - 1) if times > len(sys.argv) else x
+
+        net, act = nn.Linear(2, 2), nn.ReLU()
+        again(net(torch.rand(1, 2)), len(sys.argv)).sum().backward()
+        """
+    )
+    assert [call.module.name for call in read.of(ModuleCall)] == ["net", "act"]

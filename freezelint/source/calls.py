@@ -171,7 +171,7 @@ def local_function(reader: Reader, node: cst.FunctionDef) -> FunctionInfo:
 def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     """Read the body of a project function with these arguments."""
     info = func.info
-    if len(reader.calls) >= MAX_DEPTH or reader.calls.count(info) > 1:
+    if len(reader.calls) >= MAX_DEPTH or _again(reader, func, args):
         return unknown_call(reader, args, kwargs, node)
     owner = func.owner
     frame = Frame(info.file, info=info, parent=func.env, self_value=owner)
@@ -185,6 +185,24 @@ def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[st
         reader.within_budget(reader.budget // 3, lambda: made.append(_run(reader, frame, modes, site)))
         return made[0] if made else UNKNOWN
     return recalled(reader, frame, lambda: _run(reader, frame, modes, site))
+
+
+def _again(reader: Reader, func: Func, args: list[Value]) -> bool:
+    """Whether a call of itself has nothing new to show: nested twice, or given tensors where it was given such."""
+    times = reader.calls.count(func.info)
+    if times != 1 or func.owner is not None or func.env is not None:
+        return times > 1
+    outer = next(frame.env for frame in reversed(reader.frames) if frame.info is func.info)
+    names = (*func.info.node.params.posonly_params, *func.info.node.params.params)
+    return all(_like(value, outer.get(name.name.value)) for value, name in zip(args, names, strict=False))
+
+
+def _like(value: Value, earlier: Value | None) -> bool:
+    """Whether a value is unknown, or what the earlier one may have been: the same, or a tensor too."""
+    if value == UNKNOWN:
+        return True
+    options = earlier.options if isinstance(earlier, Union) else (earlier,)
+    return any(value == o or (type(value) is type(o) and isinstance(value, (Tensor, Data))) for o in options)
 
 
 def _run(reader: Reader, frame: Frame, modes: list[Mode], site: Spot) -> Value:

@@ -11,6 +11,7 @@ from freezelint.rule import Check, ask, table
 from freezelint.source import hf_trainer, objects, training
 from freezelint.source.calls import call_function
 from freezelint.source.cst.parse import BROKEN
+from freezelint.source.namesakes import namesake
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, Project
 from freezelint.source.reader import BudgetSpent, Reader
 from freezelint.source.statements import block
@@ -105,7 +106,8 @@ def read_file(file: ModuleInfo, project: Project) -> Iterator[Story]:
             yield _function_story(file, project, function, seen, outer, purse)
     for info in sorted(file.classes.values(), key=lambda info: info.name not in first):
         methods = [method for method in info.methods.values() if method not in seen and speaks(method)]
-        if methods and purse.left > 0:
+        base = namesake(info) if methods else None
+        if methods and purse.left > 0 and not (base and any(map(speaks, base.methods.values()))):
             yield _class_story(file, project, info, methods, seen, outer, purse)
     for function in functions:
         if function not in seen and speaks(function) and purse.left > 0:
@@ -271,4 +273,4 @@ def unknown_arguments(reader: Reader, info: FunctionInfo | None, skip: int) -> l
     if info is None:
         return []
     params = (*info.node.params.posonly_params, *info.node.params.params)[skip:]
-    return [objects.annotated(reader, info, parameter) for parameter in params]
+    return [objects.annotated(reader, parameter) for parameter in params]

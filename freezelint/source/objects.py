@@ -168,17 +168,25 @@ def call_method(
     return call_function(reader, Func(method, owner), args, kwargs, node) if method else None
 
 
-def annotated(reader: Reader, info: FunctionInfo, parameter: cst.Param) -> Value:
-    """What the annotation of a parameter tells: a module, a parameter; otherwise unknown, data by its name."""
+def told(parameter: cst.Param) -> str:
+    """What a parameter says of its values: `module` and `parameter` by annotation, `data` by its name, else nothing."""
     annotation = parameter.annotation.annotation if parameter.annotation else None
     name = dotted(annotation) if annotation is not None else ""
     if name in ("nn.Module", "torch.nn.Module", "Module"):
+        return "module"
+    if name in ("nn.Parameter", "torch.nn.Parameter", "Parameter"):
+        return "parameter"
+    return "data" if library.DATA_NAMES.search(parameter.name.value) and not annotation else ""
+
+
+def annotated(reader: Reader, parameter: cst.Param) -> Value:
+    """A value for a parameter that nobody has given one: of the kind it tells, otherwise unknown."""
+    kind, name = told(parameter), parameter.name.value
+    if kind == "module":
         made = Instance(external="torch.nn.Module", is_module=True, opaque=True, norm=None, escaped=True)
-        made.name, made.spot = parameter.name.value, reader.spot(parameter)
+        made.name, made.spot = name, reader.spot(parameter)
         made.params["*"] = modules.new_param(reader, "*", made, parameter, many=True)
         return made
-    if name in ("nn.Parameter", "torch.nn.Parameter", "Parameter"):
-        return modules.new_param(reader, parameter.name.value, None, parameter)
-    if library.DATA_NAMES.search(parameter.name.value) and not annotation:
-        return Loader(parameter.name.value)
-    return UNKNOWN
+    if kind == "parameter":
+        return modules.new_param(reader, name, None, parameter)
+    return Loader(name) if kind == "data" else UNKNOWN
