@@ -74,6 +74,7 @@ def test_missing_path() -> None:
 def test_links_that_lead_in_a_circle_end(folder: Path) -> None:
     write(folder, {"sub/a.py": ""})
     (folder / "sub" / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "sub" / "self.py").symlink_to("self.py")
     assert paths() == ["sub/a.py"]
 
 

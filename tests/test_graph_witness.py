@@ -55,9 +55,10 @@ frozen = ["encoder.*"]
 trainable = ["head.*"]
 """
 IN_THE_LOOP = {  # blocks whose mistake, or whose model, comes into being in the training loop only
-    ("FRZ105", ""), ("FRZ105", "polarity"), ("FRZ201", "once"), ("FRZ301", ""), ("FRZ301", "decorator"),
-    ("FRZ302", ""), ("FRZ302", "term"), ("FRZ302", "tensor"), ("FRZ303", ""), ("FRZ303", "argmax"), ("FRZ306", ""),
-    ("FRZ314", "empty"), ("FRZ401", ""), ("FRZ401", "variable"), ("FRZ501", ""), ("FRZ502", ""),
+    ("FRZ105", ""), ("FRZ105", "polarity"), ("FRZ105", "toggle"), ("FRZ201", "once"), ("FRZ301", ""),
+    ("FRZ301", "decorator"), ("FRZ302", ""), ("FRZ302", "term"), ("FRZ302", "tensor"), ("FRZ303", ""),
+    ("FRZ303", "argmax"), ("FRZ306", ""), ("FRZ314", "empty"), ("FRZ401", ""), ("FRZ401", "variable"),
+    ("FRZ501", ""), ("FRZ502", ""),
 }  # fmt: skip
 
 

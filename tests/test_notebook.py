@@ -117,6 +117,15 @@ def test_lines_end_at_line_feeds_alone(folder: Path) -> None:
     assert (folder / "n.ipynb").read_text() == text.replace("requires_grad = False", "requires_grad_(False)")
 
 
+def test_a_notebook_that_cannot_be_read_is_said_whatever_it_holds(folder: Path) -> None:
+    write(folder, {"conflict.ipynb": "<<<<<<< HEAD\n{}", "deep.ipynb": "[" * 100_000, "other.py": "x = 1\n"})
+    result = freezelint("--output-format", "concise")
+    assert [line.split(" not checked")[0] for line in result.out.splitlines()[:2]] == [
+        "conflict.ipynb:1:1: FRZ002",
+        "deep.ipynb:1:1: FRZ002",
+    ]
+
+
 def test_notebook_of_an_older_format_is_said(folder: Path) -> None:
     old = {
         "cell_type": "code",
@@ -139,7 +148,11 @@ def test_source_kept_as_one_string_stays_one() -> None:
     assert put_back(text, edited) == text.replace("a = 1", "a = 3")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', "print(1)"])
+@pytest.mark.parametrize("text", [
+    "", "{", "[]", '{"cells": 3}', "print(1)", '{"cells": [{"source": "# Title"', "[" * 5000,
+    '{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [7]}',
+    '{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{"cell_type": "code", "source": 5}]}',
+])  # fmt: skip
 def test_what_is_no_notebook_is_said(folder: Path, text: str) -> None:
     with pytest.raises(NotANotebook):
         load(text)

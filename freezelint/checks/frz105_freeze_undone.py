@@ -22,6 +22,7 @@ from freezelint.source.story import (
     Rebound,
     Replaced,
     Spot,
+    Step,
     Story,
 )
 from freezelint.source.values import Instance, Param, direct_children, parameters_of, submodules
@@ -55,9 +56,17 @@ def set_back(story: Story) -> Iterator[Finding]:
         frozen = next((one for one in reversed(lines[:i]) if one.flag is False and covers(line, one, story)), None)
         if line.flag is not True or frozen is None:
             continue
+        if left_out(story, frozen.params):
+            continue
         if any(freezes.trains_after(story, line.last, param) for param in frozen.params.values()):
             place = told_at(line.last) if LITERAL.search(line_of(line.last)) else freezes.site(line.last)
             yield undone(place, frozen, HOW["set back"], story)
+
+
+def left_out(story: Story, params: dict[int, Param]) -> bool:
+    """Whether every optimizer is known and none holds these: to open them moves nothing, and is told as such."""
+    held = [{id(param) for param in one.params} for one in story.optimizers if one.known]
+    return len(held) == len(story.optimizers) > 0 and all(own and not own & params.keys() for own in held)
 
 
 def covers(line: Setting, frozen: Setting, story: Story) -> bool:
@@ -65,13 +74,27 @@ def covers(line: Setting, frozen: Setting, story: Story) -> bool:
     start, end = frozen.last, line.last
     if not frozen.params.keys() <= line.params.keys() or not line.sure_of(frozen) or line.first.seq < start.seq:
         return False
-    if not freezes.together(story, start, end) or freezes.trained_between(story, start, end):
+    if not freezes.together(story, start, end):
+        return False
+    if freezes.trained_between(story, start, end) and not toggled(line, frozen, story):
         return False
     if intent.tests(end) - intent.tests(start):
         return False
     if len(line.params) > len(frozen.params):
         return True
     return len(end.context.loops) < 2 and not freezes.used_between(story, start, end)
+
+
+def toggled(line: Setting, frozen: Setting, story: Story) -> bool:
+    """Whether a toggle of a whole network, in a loop that trains others first, opens a part that was closed before."""
+    start, end = frozen.last, line.last
+    if len(start.context.loops) >= len(line.first.context.loops) or len(line.params) <= len(frozen.params):
+        return False
+    steps = list(story.of(Step))
+    before = [step for step in steps if start.seq < step.seq < end.seq]
+    after = {id(param) for step in steps if step.seq > end.seq for param in step.params}
+    own = any(not step.params or any(id(param) in line.params for param in step.params) for step in before)
+    return bool(before) and not own and frozen.params.keys() <= after
 
 
 def told_at(event: Event) -> Spot:

@@ -9,9 +9,8 @@ from freezelint.facts import Facts
 from freezelint.findings import ClaimKind, Finding, Safety
 from freezelint.rule import Place, Rule
 from freezelint.source import cst, intent
-from freezelint.source.flags import code, misspelt
+from freezelint.source.flags import code, tried
 from freezelint.source.story import (
-    AttributeSet,
     Backward,
     Built,
     Called,
@@ -23,7 +22,7 @@ from freezelint.source.story import (
     Written,
 )
 from freezelint.source.tree import holds
-from freezelint.source.values import Instance, Param, options, parameters_of
+from freezelint.source.values import Param, options, parameters_of
 
 RULE = Rule(
     code="FRZ106",
@@ -47,7 +46,7 @@ def only_eval(event: TrainMode, story: Story) -> Iterator[Finding]:
     if event.flag is not False or event.via == "held" or not isinstance(node, cst.Call) or not params:
         return
     meant = named_fixed(event, story) or intent.means_to_freeze(event)
-    if not meant or not trains_on(params, story) or told_before(event.target, story):
+    if not meant or not trains_on(params, story) or tried(event.target, story):
         return
     target = code(event, node.func.value) if isinstance(node.func, cst.Attribute) else event.target.name
     edits: tuple[tuple[Place, str], ...] = ((event.spot, f"{target}.requires_grad_(False).eval()"),)
@@ -61,13 +60,6 @@ def named_fixed(event: TrainMode, story: Story) -> bool:
     if not FIXED.search(event.target.name) or any(EVALUATES.search(call.name) for call in event.context.calls):
         return False
     return not any(one.target is event.target and one.flag is not False for one in story.of(TrainMode))
-
-
-def told_before(module: Instance, story: Story) -> bool:
-    """Whether another line was to freeze the module and did not: that line is the mistake."""
-    mine = {id(module), *(id(param) for param in parameters_of(module))}
-    flags = (event for event in story.of(AttributeSet) if event.name == "requires_grad" or misspelt(event.name))
-    return any(id(event.target) in mine for event in flags)
 
 
 def trains_on(params: list[Param], story: Story) -> bool:

@@ -40,7 +40,7 @@ def frozen_as_drawn(story: Story) -> Iterator[Finding]:
                 told.add(id(module))
                 target = module.name or event.spot.text
                 related = ((built.spot, "built here"),)
-                yield RULE.report(event.spot, related=related, subject=target, target=target)
+                yield RULE.report(freezes.asked_at(event), related=related, subject=target, target=target)
 
 
 def chosen(event: GradFlag) -> bool:

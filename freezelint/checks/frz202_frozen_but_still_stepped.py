@@ -178,8 +178,13 @@ def repaired(event: Event) -> bool:
     written = re.escape(re.split(r"\.grad|\.register_hook", event.spot.text)[0])
     back = rf"{written}(\.data)?(\s*\[[^\n]*\])?(\.data)?(\s*=[^=]|\.copy_\()"
     loops = [node for node in ancestors(event.spot) if isinstance(node, (cst.For, cst.While))]
-    first = Spot(event.spot.file, loops[0]).locate().line if loops else 1
-    again = "\n".join(event.spot.file.text.splitlines()[first - 1 :])
+    lines, line = event.spot.file.text.splitlines(), event.spot.locate().line
+    around = next((node for node in ancestors(event.spot) if isinstance(node, cst.FunctionDef)), None)
+    if loops:
+        lines = lines[Spot(event.spot.file, loops[0]).locate().line - 1 :]
+    elif around is not None:  # what the function wrote before is how the values were made
+        del lines[Spot(event.spot.file, around).locate().line - 1 : line - 1]
+    again = "\n".join(lines)
     return bool(re.search(r"nan|inf|finite", event.spot.text) or re.search(back, again))
 
 

@@ -9,9 +9,10 @@ from freezelint.findings import ClaimKind, Finding, Severity
 from freezelint.gradient_map import GradientMap, Node
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule, locate
+from freezelint.source.flags import tried
 from freezelint.source.loss_terms import losses, lost_names, runs_alone, without_grad_mode
 from freezelint.source.other_uses import used_otherwise
-from freezelint.source.story import Story
+from freezelint.source.story import ModuleCall, Story
 from freezelint.source.unreached import only_without_grad, unreached, unused
 
 RULE = Rule(
@@ -56,6 +57,8 @@ def check_map(map_: GradientMap, subject: Any = None) -> Iterator[Finding]:
             and not without_grad_mode(map_, row)
         ):
             name = lost_names(row, subject)
+            if isinstance(subject, Story) and meant_frozen(subject, row.cut.place):
+                continue
             why = f"it only runs under `{row.cut.text.lstrip('@')}`"
             yield RULE.report(row.cut.place, name=name.replace("`", ""), why=why, subject=name.replace("`", ""))
     if isinstance(subject, Story) or not map_.losses() or getattr(subject, "guessed", False):
@@ -80,6 +83,12 @@ def check_outputs(report: ModelReport) -> Iterator[Finding]:
             yield RULE.report(
                 place, name=name, output=told, count=count, message=BESIDE, severity=Severity.HINT, subject=name
             )
+
+
+def meant_frozen(story: Story, block: object) -> bool:
+    """Whether a line was to freeze what runs under a block, and did not: that line is the mistake."""
+    inside = (call.module for call in story.of(ModuleCall) if call.context.mode.spot == block)
+    return any(tried(module, story) for module in inside)
 
 
 def _only_by(map_: GradientMap, output: Node, starts: list[int]) -> list[Node]:

@@ -10,8 +10,19 @@ from freezelint.findings import ClaimKind, Finding
 from freezelint.gradient_map import Kind
 from freezelint.model_report import ModelReport
 from freezelint.rule import Rule
-from freezelint.source import cst
-from freezelint.source.story import Backward, Called, Consumed, Event, GradFlag, OptimizerBuilt, Spot, Step, Story
+from freezelint.source import cst, freezes
+from freezelint.source.story import (
+    Backward,
+    Called,
+    Consumed,
+    Event,
+    GradFlag,
+    OptimizerBuilt,
+    Spot,
+    Step,
+    Story,
+    TensorFlag,
+)
 from freezelint.source.syntax import tests_over
 from freezelint.source.values import Dict, Param, ParamIter, Seq, Value
 
@@ -35,8 +46,8 @@ def all_frozen(event: Backward, story: Story) -> Iterator[Finding]:
     params = _frozen_behind(event, story)
     if not params or not any(step.seq > event.seq for step in story.of(Step)):
         return
-    freezes = [e for e in story.of(GradFlag) if e.seq < event.seq and e.flag is False and _share(e.params, params)]
-    place = frozen_at(freezes[-1], event) if freezes else event.spot
+    closed = [e for e in story.of(GradFlag) if e.seq < event.seq and e.flag is False and _share(e.params, params)]
+    place = frozen_at(closed[-1], event) if closed else event.spot
     loss = event.loss_spot.text if event.loss_spot else _loss(event)
     yield RULE.report(place, related=((event.spot, "backward starts here"),), subject=loss, loss=loss)
 
@@ -48,11 +59,16 @@ def empty_optimizer(event: OptimizerBuilt, story: Story) -> Iterator[Finding]:
         return
     if not one.groups or not all(_filtered_empty(group) for group in one.groups):
         return
-    if _takes_unknowns(story) or any(one.before for one in story.of(Consumed) if one.seq < event.seq):
+    if _takes_unknowns(story) or _opened(story) or any(one.before for one in story.of(Consumed) if one.seq < event.seq):
         return
     if any(e.flag is False for e in story.of(GradFlag) if e.seq < event.seq):
         name = event.spot.text.split("(")[0]
         yield RULE.report(event.spot, subject=one.name, message=EMPTY, optimizer=name, loss="")
+
+
+def _opened(story: Story) -> bool:
+    """Whether something unknown is set to train: it may be a part of what was frozen."""
+    return any(type(one.target) is Value and one.flag is not False for one in story.of(TensorFlag))
 
 
 def _takes_unknowns(story: Story) -> bool:
@@ -74,7 +90,7 @@ def _frozen_behind(event: Backward, story: Story) -> list[Param]:
     params = [story.of_node[node.id] for node in nodes if node.id in story.of_node]
     if any(story.flag_at(p, event) is not False or (p.owner and p.owner.escaped) for p in params):
         return []
-    return [] if any("require" in e.name for e in story.of(Called)) else params
+    return [] if _opened(story) or any("require" in e.name for e in story.of(Called)) else params
 
 
 def guarded(event: Event) -> bool:
@@ -101,7 +117,7 @@ def frozen_at(freeze: GradFlag, event: Backward) -> Spot:
     )
     sites = freeze.context.sites[depth:]
     away = depth < len(calls) and bool(sites) and calls[depth].file is not sites[0].file
-    return sites[0] if away and freeze.spot.file is not sites[0].file else freeze.spot
+    return sites[0] if away and freeze.spot.file is not sites[0].file else freezes.asked_at(freeze)
 
 
 def _share(one: list[Param], other: list[Param]) -> bool:

@@ -126,6 +126,9 @@ def _absent(value: Value, name: str) -> bool:
 
 
 def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CSTNode) -> Value:
+    if owner.some and owner.part_of is not None and name not in MODULE_METHODS:
+        modules.handed(reader, [owner], node)
+        return UNKNOWN
     if name in owner.attrs:
         return owner.attrs[name]
     if name in owner.params:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from freezelint.gradient_map import Cause, Cut
-from freezelint.source import attributes, cst, elements, objects, ranges, stand_ins
+from freezelint.source import attributes, cst, elements, modules, objects, ranges, stand_ins
 from freezelint.source.reader import Reader
 from freezelint.source.values import (
     FALSE,
@@ -280,6 +280,8 @@ def getattr_(reader: Reader, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> V
         return found
     if args and isinstance(args[0], External):
         return External(f"{args[0].name}.*")
+    if args and isinstance(args[0], Instance) and args[0].is_module:
+        return modules.some_part(args[0], reader.spot(node))
     return UNKNOWN
 
 

@@ -22,7 +22,7 @@ from freezelint.source import (
 )
 from freezelint.source.project import FunctionInfo, dotted
 from freezelint.source.reader import MAX_DEPTH, Frame, Reader
-from freezelint.source.recall import recalled
+from freezelint.source.recall import again, recalled
 from freezelint.source.story import Called, Mode, ModeChange, Spot
 from freezelint.source.values import (
     FLAT,
@@ -107,14 +107,21 @@ def call(reader: Reader, callee: Value, args: list[Value], kwargs: dict[str, Val
     return result
 
 
-def unknown_call(reader: Reader, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
-    """A call nobody can look into: it may keep the gradient of its arguments or not, and do anything to modules."""
+def unknown_call(
+    reader: Reader, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode, *, unread: bool = False
+) -> Value:
+    """A call nobody can look into: it may keep the gradient of its arguments or not, and do anything to modules.
+
+    `unread`: of a function of the project whose body is not followed again.
+    """
     for module in (m for value in args for m in modules.switched_by(value)):
         modules.set_flag(reader, module, parameters_of(module), None, "handed", node)
     values = [value for value in (*args, *kwargs.values()) if type(value) not in FLAT]
     if not values:
         return UNKNOWN
-    reader.escape([m for value in values for m in modules_in(value)])
+    given = [m for value in values for m in modules_in(value)]
+    reader.escape(given)
+    modules.handed(reader, given, node, unread=unread)
     for value in values:
         if isinstance(value, ParamIter):
             elements.consume(reader, value, node, "call")
@@ -171,11 +178,14 @@ def local_function(reader: Reader, node: cst.FunctionDef) -> FunctionInfo:
 def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode) -> Value:
     """Read the body of a project function with these arguments."""
     info = func.info
-    if len(reader.calls) >= MAX_DEPTH or _again(reader, func, args):
-        return unknown_call(reader, args, kwargs, node)
+    if len(reader.calls) >= MAX_DEPTH or reader.calls.count(info) > 1:
+        return unknown_call(reader, args, kwargs, node, unread=True)
     owner = func.owner
     frame = Frame(info.file, info=info, parent=func.env, self_value=owner)
     bind_parameters(reader, frame, func, [owner, *args] if owner is not None else list(args), kwargs)
+    if again(reader, func, frame.env):
+        return unknown_call(reader, args, kwargs, node, unread=True)
+    frame.given = dict(frame.env)
     modes = decorators.modes(reader, func)
     reader.seen.add(info)
     site = reader.spot(node)
@@ -185,24 +195,6 @@ def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[st
         reader.within_budget(reader.budget // 3, lambda: made.append(_run(reader, frame, modes, site)))
         return made[0] if made else UNKNOWN
     return recalled(reader, frame, lambda: _run(reader, frame, modes, site))
-
-
-def _again(reader: Reader, func: Func, args: list[Value]) -> bool:
-    """Whether a call of itself has nothing new to show: nested twice, or given tensors where it was given such."""
-    times = reader.calls.count(func.info)
-    if times != 1 or func.owner is not None or func.env is not None:
-        return times > 1
-    outer = next(frame.env for frame in reversed(reader.frames) if frame.info is func.info)
-    names = (*func.info.node.params.posonly_params, *func.info.node.params.params)
-    return all(_like(value, outer.get(name.name.value)) for value, name in zip(args, names, strict=False))
-
-
-def _like(value: Value, earlier: Value | None) -> bool:
-    """Whether a value is unknown, or what the earlier one may have been: the same, or a tensor too."""
-    if value == UNKNOWN:
-        return True
-    options = earlier.options if isinstance(earlier, Union) else (earlier,)
-    return any(value == o or (type(value) is type(o) and isinstance(value, (Tensor, Data))) for o in options)
 
 
 def _run(reader: Reader, frame: Frame, modes: list[Mode], site: Spot) -> Value:

@@ -47,7 +47,8 @@ def construct(reader: Reader, callee: Cls, args: list[Value], kwargs: dict[str, 
             library_base(reader, new, outside[0] if outside else "", kwargs, node)
     init = info.method("__init__")
     if init is not None:
-        share = reader.budget if not reader.calls else reader.budget // 3
+        own = not reader.calls and init.file is info.file  # else it may not cost the story
+        share = reader.budget if own else reader.budget // 3
         if not reader.within_budget(
             share, lambda: calls.call_function(reader, Func(init, new, info.outer), args, kwargs, node)
         ):
@@ -94,6 +95,8 @@ def call_instance(
     if not module.is_module:
         result = objects.call_method(reader, module, "__call__", args, kwargs, node)
         return result if result is not None else calls.unknown_call(reader, args, kwargs, node)
+    if module.some and module.stands_in is None:
+        return calls.unknown_call(reader, args, kwargs, node)
     module = module.stands_in or module
     values = [*args, *kwargs.values()]
     seq = reader.emit(ModuleCall, node, module, values, UNKNOWN)

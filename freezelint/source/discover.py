@@ -101,8 +101,15 @@ def _walk(folder: str, resolver: Resolver, ignores: Ignores) -> Iterator[Found]:
             continue
         if is_folder:
             yield from _walk(entry.path, resolver, ignores)
-        elif entry.is_file():
+        elif _is_file(entry):
             yield Found(shown(entry.path), settings)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _excluded_here(entry: os.DirEntry[str], folder: str, settings: Settings) -> bool:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from freezelint.findings import Location
 from freezelint.source import cst
 from freezelint.source.project import ClassInfo
-from freezelint.source.story import AttributeSet, Event, OptimizerBuilt, Spot, Story
+from freezelint.source.story import AttributeSet, Event, OptimizerBuilt, Spot, Statement, Story, TensorFlag
 from freezelint.source.syntax import within_function
 from freezelint.source.values import NONE, Const, Instance, Param, Tensor, Union, Value, parameters_of
 from freezelint.textfile import python_lines
@@ -50,6 +50,23 @@ def already(story: Story, params: list[Param], flag: bool | None, event: Event) 
     if flag is None or not params or any(param.owner and param.owner.escaped for param in params):
         return False
     return all(story.flag_at(p, event) == flag for p in params) or all(story.flag_at(p) == flag for p in params)
+
+
+_COMPARED = re.compile(r"\.requires_grad\s*==")
+
+
+def tried(module: Instance, story: Story) -> bool:
+    """Whether another line was to freeze the module and did not: that line is the mistake."""
+    mine = parameters_of(module)
+    known = {id(module), *map(id, mine)}
+    flags = (event for event in story.of(AttributeSet) if event.name == "requires_grad" or misspelt(event.name))
+    if any(id(event.target) in known for event in flags):
+        return True
+    nodes = {param.node for param in mine if param.node is not None}
+    loose = (event for event in story.of(TensorFlag) if event.flag is False and event.node is not None)
+    if nodes and any(nodes & story.map.behind([event.node]) for event in loose if event.node is not None):
+        return True
+    return any(_COMPARED.search(event.spot.text) for event in story.of(Statement))
 
 
 def handed(story: Story, params: list[Param]) -> tuple[tuple[Spot, str], ...]:

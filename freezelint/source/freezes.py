@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,7 @@ from freezelint.source.story import (
     Written,
 )
 from freezelint.source.values import Instance, Param, options, parameters_of, submodules
+from freezelint.textfile import python_lines
 
 GIVES = ("copy_", "item", "set_", "lerp_")
 
@@ -136,6 +138,16 @@ def outermost(story: Story, event: Event) -> Event:
 def site(event: Event) -> Spot:
     """Where the helper that holds an event was called; the event itself at the top level."""
     return event.context.sites[-1] if event.context.sites else event.spot
+
+
+_LITERAL = re.compile(r"requires_grad\w*(\s*=\s*False\b|\(\s*(requires_grad\s*=\s*)?False)")
+
+
+def asked_at(event: Event) -> Spot:
+    """Where a flag is asked for: a line that sets what it was given is told at the call of its function."""
+    spot = event.spot
+    line = python_lines(spot.file.text)[spot.locate().line - 1]
+    return site(event) if event.context.sites and not _LITERAL.search(line) else spot
 
 
 def line_of(event: Event, node: cst.CSTNode) -> int:

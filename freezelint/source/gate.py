@@ -74,14 +74,17 @@ def passes(data: bytes, *, models: bool = False) -> bool:
 
 
 def code_of(path: str, data: bytes) -> bytes:
-    """What to ask: the file, or the cells of a notebook as lines; one that cannot be read is asked as it is."""
+    """What to ask: the file, or the cells of a notebook as lines; of one that cannot be read, what makes it read: that
+    is said of it, whatever it holds. One of another format is asked as it is."""
     if not path.endswith(".ipynb"):
         return data
     try:
         cells = json.loads(data)["cells"]
         return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code").encode()
-    except (ValueError, KeyError, TypeError):
-        return data
+    except (ValueError, RecursionError):
+        return b".backward("
+    except (KeyError, TypeError):
+        return data.replace(b"#", b" ")  # nothing in it is a comment
 
 
 def broken(data: bytes, path: str) -> bool:

@@ -36,6 +36,8 @@ DEEP = re.compile(
     r"backward|requir|freez|zero_grad|training_step|compute_loss|Trainer|fit\(|optim\.[A-Z]|[Oo]ptimizers?(?:\(| ?=)|"
     r"param_group|Adam|SGD|(?<!def )\btrain\w*\((?!\))"
 )
+# Where nothing trains, what is frozen is no mistake of its own, and so on: code -> the codes it follows from.
+FOLLOWS = {"FRZ107": ("FRZ314",), "FRZ201": ("FRZ314",), "FRZ314": ("FRZ311",), "FRZ402": ("FRZ108",)}
 _TOP_LEVEL = re.compile(r"(?:async )?(?:class|def) (\w+)")
 _SETS_FLAG = re.compile(r"\.requir\w*grad\w*\s*=[^=]")
 
@@ -62,7 +64,7 @@ def lint_file(path: str, text: str, project: Project, codes: frozenset[str]) -> 
     checks = table(codes)
     seen: set[tuple[str, Location]] = set()
     for story in read_file(file, project):
-        for finding in _ask(checks, story):
+        for finding in _causes(list(_ask(checks, story))):
             key = (finding.code, finding.location)
             if key not in seen:
                 seen.add(key)
@@ -78,6 +80,14 @@ def _unparsed(path: str, error: BaseException) -> Finding:
         return Finding("FRZ002", f"does not parse: {error or type(error).__name__}", Location(path, 1, 0, 1, 0))
     line, column = error.lineno or 1, max((error.offset or 1) - 1, 0)
     return Finding("FRZ002", f"does not parse: {error.msg}", Location(path, line, column, line, column + 1))
+
+
+def _causes(found: list[Finding]) -> Iterator[Finding]:
+    """What a story gives, less what only follows from another mistake in it."""
+    codes = {finding.code for finding in found}
+    for finding in found:
+        if codes.isdisjoint(FOLLOWS.get(finding.code, ())):
+            yield finding
 
 
 def _ask(checks: dict[type, list[Check]], story: Story) -> Iterator[Finding]:

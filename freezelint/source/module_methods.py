@@ -191,7 +191,7 @@ def update(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cs
 def get_submodule(reader: Reader, owner: Instance, args: Args, kwargs: Kwargs, node: cst.CSTNode) -> Value:
     found: Value = owner
     if not args or not isinstance(args[0], Const):
-        return UNKNOWN
+        return modules.some_part(owner, reader.spot(node))
     for part in str(args[0].value).split("."):
         found = attributes.get_attribute(reader, found, part, node)
     return found

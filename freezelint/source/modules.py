@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from freezelint.records import replace
 from freezelint.source import cst, library
-from freezelint.source.story import Built, Context, GradFlag, Loaded, TrainMode
+from freezelint.source.project import dotted
+from freezelint.source.story import Built, Context, GradFlag, Loaded, Spot, TrainMode
 from freezelint.source.values import (
     Const,
     Data,
@@ -22,6 +25,7 @@ from freezelint.source.values import (
     Tensor,
     Union,
     Value,
+    direct_children,
     modules_in,
     options,
     parameters_of,
@@ -221,7 +225,7 @@ def _since(param: Param, context: Context) -> Context:
 
 
 def set_training(reader: Reader, target: Instance, flag: bool | None, via: str, node: cst.CSTNode) -> None:
-    flag = None if target.stands_in else flag
+    flag = None if target.stands_in or target.some else flag
     event = reader.emit(TrainMode, node, target, flag, via)
     held = [part for part in submodules(target)[1:] if "train" in part.attrs]  # its own `train` was replaced
     skipped = {id(inner) for part in held for inner in submodules(part)}
@@ -278,6 +282,40 @@ def trainable(module: Instance) -> bool:
 
 def is_batch(value: Value) -> bool:
     return isinstance(value, (Tensor, Data))
+
+
+# A call that reads a network or runs it, by its name: it leaves flags and modes as they are.
+_LOOKS = re.compile(
+    r"summar|watch|print|log|count|info|size|num|stat|profil|flop|plot|draw|visual|save|export|dump|optim|"
+    r"sched|loader|loss|criter|penal|sampl|generat|eval(?!$)|predict|infer|valid|test|metric|score|backward|step|forward|"
+    r"encod|decod|check|device|cuda|ema|average|clip",
+    re.IGNORECASE,
+)
+
+
+_CHANGES = re.compile(r"freez|froz|lora|adapt", re.IGNORECASE)
+
+
+def handed(reader: Reader, held: Sequence[Instance], node: cst.CSTNode, *, unread: bool = False) -> None:
+    """Modules given to code that is not followed: it may set flags and modes of all that is in them. A function of the
+    project that is `unread` may do so whatever its name."""
+    called = dotted(node.func).rpartition(".")[2] if isinstance(node, cst.Call) else ""
+    made = called.lstrip("_")[:1].isupper()  # an object that keeps the network
+    if not unread and (made or _LOOKS.search(called)) and not _CHANGES.search(called):
+        return
+    for module in held:
+        set_flag(reader, module, parameters_of(module), None, "handed", node)
+        set_training(reader, module, None, "handed", node)
+        for part in submodules(module) if unread else ():
+            part.escaped = True  # it may be replaced as well
+
+
+def some_part(owner: Instance, spot: Spot) -> Instance:
+    """A part of a module whose name is known at run time only: what is done to it may be done to any."""
+    made = Instance(external="torch.nn.Module", is_module=True, opaque=True, spot=spot, norm=None, part_of=owner)
+    made.some = made.escaped = True
+    made.params, made.children = owner.params, list(direct_children(owner))
+    return made
 
 
 def switched_by(value: Value) -> list[Instance]:

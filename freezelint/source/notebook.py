@@ -10,6 +10,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from freezelint.findings import Location
 from freezelint.records import record, replace
@@ -105,14 +106,28 @@ def _code_cells(text: str) -> list[tuple[int, str]]:
             warnings.simplefilter("ignore")
             notebook = nbformat.reads(text, as_version=nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
     except Exception as error:  # the reader raises what its JSON and schema layers raise
-        raise NotANotebook(f"not a notebook: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise NotANotebook(f"not a notebook: {reason}") from None
     if notebook.get("nbformat") != 4:  # its cells lie elsewhere: what is edited could not be put back
         raise NotANotebook("not a notebook of format 4; `jupyter nbconvert --to notebook --inplace` makes it one")
     language = notebook.metadata.get("language_info", {}).get("name", "python")
     if language != "python":
         raise NotANotebook(f"not a Python notebook: `{language}`")
-    cells = enumerate(notebook.cells, 1)
-    return [(index, cell.source) for index, cell in cells if cell.cell_type == "code"]
+    found: list[tuple[int, Any]] = [
+        (index, cell.get("source")) for index, cell in _cells(notebook) if cell.get("cell_type") == "code"
+    ]
+    for index, source in found:
+        if not isinstance(source, str):
+            raise NotANotebook(f"not a notebook: cell {index} has no text as its source")
+    return found
+
+
+def _cells(notebook: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The cells by number, from 1. Raises NotANotebook."""
+    cells = notebook.get("cells")
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise NotANotebook("not a notebook: its cells are no list of cells")
+    yield from enumerate(cells, 1)
 
 
 def _blank(lines: list[str]) -> list[str]:

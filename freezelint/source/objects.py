@@ -154,6 +154,7 @@ def narrow(reader: Reader, test: cst.BaseExpression) -> list[tuple[str, Value]]:
         new.norm = "BatchNorm" in short or short in ("_BatchNorm", "_NormBase")
         if isinstance(held, Instance):
             new.part_of, new.params, new.name = held.part_of, held.params, held.name
+            new.some, new.escaped = held.some, held.escaped
         return [(subject.value, new)]
     return []
 

@@ -34,6 +34,7 @@ class Frame:
 
     file: ModuleInfo
     env: dict[str, Value] = field(default_factory=dict)
+    given: dict[str, Value] = field(default_factory=dict)  # what its parameters held when it was called
     info: FunctionInfo | None = None
     parent: Frame | None = None
     self_value: Value | None = None

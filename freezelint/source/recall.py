@@ -1,7 +1,7 @@
 """Helpers that have nothing to do with tensors, read once per project: which version is installed, what a setting says.
 
 Such a call is given plain values, gives one back, and leaves nothing behind. Its steps are counted each time, so that a
-story reads as far as it would without.
+story reads as far as it would without. And calls of a function by itself that would be read as the one around them was.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from freezelint.source.project import dotted
 from freezelint.source.story import Called, Statement, Story
-from freezelint.source.values import Cls, Const, External, Func, Option, Seq, Union, Value
+from freezelint.source.values import UNKNOWN, Cls, Const, Data, External, Func, Option, Seq, Tensor, Union, Value
 
 if TYPE_CHECKING:
     from freezelint.source.project import FunctionInfo
@@ -70,6 +70,22 @@ def _first(reader: Reader, key: tuple[Any, ...], read: Callable[[], Value]) -> V
     if alone and _key(value) is not None and not _tells(reader.story, events):
         reader.project.recalled[key] = (value, budget - reader.budget, mine)
     return value
+
+
+def again(reader: Reader, func: Func, given: dict[str, Value]) -> bool:
+    """Whether a call of itself has nothing new to show: it is given tensors where it was given such."""
+    if func.owner is not None or func.env is not None or not reader.calls.count(func.info):
+        return False
+    outer = next(frame for frame in reversed(reader.frames) if frame.info is func.info)
+    return all(_like(value, outer.given.get(name)) for name, value in given.items())
+
+
+def _like(value: Value, earlier: Value | None) -> bool:
+    """Whether a value is unknown, or what the earlier one may have been: the same, or a tensor too."""
+    if value == UNKNOWN:
+        return True
+    options = earlier.options if isinstance(earlier, Union) else (earlier,)
+    return any(value == o or (type(value) is type(o) and isinstance(value, (Tensor, Data))) for o in options)
 
 
 def inert(info: FunctionInfo) -> bool:

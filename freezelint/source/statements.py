@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from freezelint.source import arithmetic, calls, cst, elements, objects, ranges, registries
+from freezelint.source import arithmetic, calls, cst, elements, modules, objects, ranges, registries
 from freezelint.source.conditions import truth
 from freezelint.source.expressions import evaluate, iterate, lazy
 from freezelint.source.module_methods import only_initialises
@@ -27,6 +27,7 @@ from freezelint.source.values import (
     Tensor,
     Union,
     Value,
+    modules_in,
 )
 
 LINES = (cst.SimpleStatementLine, cst.SimpleStatementSuite)
@@ -209,6 +210,8 @@ def while_loop(reader: Reader, node: cst.While) -> str | None:
             break
         if number == 0:
             truth(reader, node.test)
+    if isinstance(node.test, cst.Name) and isinstance(waiting := evaluate(reader, node.test), Seq):
+        modules.handed(reader, modules_in(waiting), node, unread=True)  # what a longer walk would come to
     return None
 
 

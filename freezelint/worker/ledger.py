@@ -22,10 +22,13 @@ def now() -> int:
 class Flag:
     """requires_grad of one leaf, or an attribute of one module or tensor, was set."""
 
-    __slots__ = ("place", "seq", "value", "via", "was")
+    __slots__ = ("place", "seq", "site", "value", "via", "was")
 
-    def __init__(self, value: Any, place: Place | None, via: str, was: Any = None) -> None:
+    def __init__(
+        self, value: Any, place: Place | None, via: str, was: Any = None, site: tuple[Place | None, ...] = ()
+    ) -> None:
         self.value, self.place, self.via, self.was, self.seq = value, place, via, was, now()
+        self.site = site or (place,)  # the line, then the calls that led there, outwards
 
 
 class Leaf:

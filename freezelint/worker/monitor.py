@@ -118,7 +118,7 @@ class Monitor(Scopes, Passes):
     ) -> None:
         leaf = self.ledger.leaf(tensor, place)
         assert leaf is not None
-        leaf.flags.append(Flag(value, place, via, was))
+        leaf.flags.append(Flag(value, place, via, was, tuple(at for _, at in self.places.chain())))
         if not value and leaf.owner is not None and leaf.is_parameter:
             frame = self.places.frame()
             holder = frame.f_locals.get("self") if frame is not None else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from .ledger import Leaf, Ledger, Mod
 from .monitor import Monitor
+from .observe_undone import reopened, undone
 from .observed import Fact, below, everything, fact, frozen_at, named, size
 from .places import Place
 from .source_text import call_at, filename, function_at, lines_above, loop_around, span
@@ -20,6 +21,7 @@ def flags(monitor: Monitor) -> Iterator[Fact]:
     yield from attributes(monitor)
     yield from temporaries(monitor)
     yield from undone(ledger)
+    yield from reopened(ledger)
     yield from rebuilt(monitor)
     yield from renormed(ledger)
     yield from misaligned(ledger)
@@ -68,27 +70,6 @@ def temporaries(monitor: Monitor) -> Iterator[Fact]:
                 text=event["text"],
                 trained=int(leaf.had_gradient > 0),
             )
-
-
-def undone(ledger: Ledger) -> Iterator[Fact]:
-    """A freeze that was reversed before the first step: set back, or the frozen weights drawn anew."""
-    start = min((opt.first_step for opt in ledger.optimizers if opt.first_step), default=0)
-    frozen: dict[Place | None, set[int]] = {}
-    opened: dict[Place | None, set[int]] = {}
-    pairs: dict[tuple[Place | None, Place | None], Leaf] = {}
-    for leaf in ledger.leaves.values():
-        if not leaf.is_parameter or leaf.ref() is None:
-            continue
-        before = [flag for flag in leaf.flags if flag.seq < start]
-        for flag in before:
-            (opened if flag.value else frozen).setdefault(flag.place, set()).add(id(leaf))
-        if leaf.wanted and len(before) > 1 and before[-1].value and not before[-2].value:
-            pairs.setdefault((before[-2].place, before[-1].place), leaf)
-        if not leaf.wanted and leaf.reached == 0 and frozen_at(leaf) and leaf.writes:
-            yield from redrawn(leaf)
-    for (freeze, undo), leaf in pairs.items():
-        if freeze != undo and frozen[freeze] <= opened[undo]:
-            yield fact("freeze_undone", undo, leaf.name, text="set back", related=[(freeze, "frozen here")])
 
 
 def rebuilt(monitor: Monitor) -> Iterator[Fact]:
@@ -188,19 +169,6 @@ def comparisons(monitor: Monitor) -> Iterator[Fact]:
                 parameters=int(missed),
                 trained=int(missed and leaf.had_gradient > 0),
             )
-
-
-def redrawn(leaf: Leaf) -> Iterator[Fact]:
-    loads = [write for write in leaf.writes if write.value == "load" and write.via in ("copy_", "data")]
-    last = leaf.writes[-1]
-    if last.value == "init" and loads and loads[-1].seq < last.seq and not leaf.requires_grad:
-        yield fact(
-            "freeze_undone",
-            last.place,
-            leaf.name,
-            text="drawn anew",
-            related=[(loads[-1].place, "its weights were loaded here")],
-        )
 
 
 _TRAIN_WORDS = ("train", "update", "tune", "tuning", "learn", "requires_grad", "non_static", "dynamic")

@@ -27,7 +27,7 @@ def course(monitor: Monitor) -> Iterator[Fact]:
 def zeroed(ledger: Ledger) -> Iterator[Fact]:
     """Gradients of a backward pass thrown away, and then a step of the same parameters that finds nothing."""
     for opt in ledger.optimizers:
-        if not opt.steps or opt.empty_steps < opt.steps:
+        if not opt.steps or opt.empty_steps < opt.steps or opt.closure:
             continue
         mine = {id(leaf) for leaf in opt.leaves}
         for event in ledger.backwards:
