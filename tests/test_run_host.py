@@ -154,6 +154,11 @@ def test_no_line_of_ours_in_what_an_exception_was_raised_from(ended: dict[str, t
     assert watched.stderr.splitlines()[-1] == bare.stderr.splitlines()[-1] == "ValueError: wrapped"
 
 
+def listening() -> None:
+    """Hear an interrupt, where the tests run in the background of a shell too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")
 def test_an_interrupt_stops_the_script_and_what_was_learnt_is_told(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(HEAD + SLOW, encoding="utf-8")
@@ -165,6 +170,7 @@ def test_an_interrupt_stops_the_script_and_what_was_learnt_is_told(tmp_path: Pat
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=listening,  # noqa: PLW1509  no threads here
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "stepped\n"

@@ -31,6 +31,7 @@ from freezelint.source.values import (
     Tensor,
     Union,
     Value,
+    submodules,
 )
 from freezelint.source.values import Project as ProjectModule
 
@@ -126,7 +127,7 @@ def _absent(value: Value, name: str) -> bool:
 
 
 def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CSTNode) -> Value:
-    if owner.some and owner.part_of is not None and name not in MODULE_METHODS:
+    if owner.some and owner.part_of is not None and (name in ("weight", "bias") or _inside(owner, name)):
         modules.handed(reader, [owner], node)
         return UNKNOWN
     if name in owner.attrs:
@@ -157,6 +158,11 @@ def instance_attribute(reader: Reader, owner: Instance, name: str, node: cst.CST
     if owner.wraps is not None and isinstance(owner.wraps, Instance):
         return get_attribute(reader, owner.wraps, name, node)
     return Method(owner, name)
+
+
+def _inside(owner: Instance, name: str) -> bool:
+    """Whether some part of a module has a part or parameter of that name."""
+    return any(name in part.attrs or name in part.params for part in submodules(owner))
 
 
 def training_now(reader: Reader, owner: Instance) -> Value:
