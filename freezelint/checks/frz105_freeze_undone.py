@@ -19,6 +19,7 @@ from freezelint.source.story import (
     Event,
     GradFlag,
     ModuleCall,
+    OptimizerBuilt,
     Rebound,
     Replaced,
     Spot,
@@ -56,17 +57,20 @@ def set_back(story: Story) -> Iterator[Finding]:
         frozen = next((one for one in reversed(lines[:i]) if one.flag is False and covers(line, one, story)), None)
         if line.flag is not True or frozen is None:
             continue
-        if left_out(story, frozen.params):
+        if left_out(story, line):
             continue
         if any(freezes.trains_after(story, line.last, param) for param in frozen.params.values()):
             place = told_at(line.last) if LITERAL.search(line_of(line.last)) else freezes.site(line.last)
             yield undone(place, frozen, HOW["set back"], story)
 
 
-def left_out(story: Story, params: dict[int, Param]) -> bool:
-    """Whether every optimizer is known and none holds these: to open them moves nothing, and is told as such."""
+def left_out(story: Story, line: Setting) -> bool:
+    """Whether every optimizer was built before and is known, and one filled itself with what was open then: to open
+    more moves nothing, and is told as such."""
+    if not all(one.seq < line.first.seq for one in story.of(OptimizerBuilt)):
+        return False
     held = [{id(param) for param in one.params} for one in story.optimizers if one.known]
-    return len(held) == len(story.optimizers) > 0 and all(own and not own & params.keys() for own in held)
+    return len(held) == len(story.optimizers) > 0 and all(own and not line.params.keys() <= own for own in held)
 
 
 def covers(line: Setting, frozen: Setting, story: Story) -> bool:
@@ -90,8 +94,16 @@ def toggled(line: Setting, frozen: Setting, story: Story) -> bool:
     start, end = frozen.last, line.last
     if len(start.context.loops) >= len(line.first.context.loops) or len(line.params) <= len(frozen.params):
         return False
+    loops = {loop for loop, _ in line.first.context.loops}
     steps = list(story.of(Step))
-    before = [step for step in steps if start.seq < step.seq < end.seq]
+    before = [step for step in steps if start.seq < step.seq < end.seq and loops & {n for n, _ in step.context.loops}]
+    closed = any(
+        one.flag is False and one.params.keys() == line.params.keys() and start.seq < one.first.seq < line.first.seq
+        for one in freezes.settings(story)
+    )
+    whole = any({id(param) for param in parameters_of(module)} == line.params.keys() for module in story.modules)
+    if not closed or not whole:
+        return False
     after = {id(param) for step in steps if step.seq > end.seq for param in step.params}
     own = any(not step.params or any(id(param) in line.params for param in step.params) for step in before)
     return bool(before) and not own and frozen.params.keys() <= after

@@ -65,7 +65,9 @@ def named_fixed(event: TrainMode, story: Story) -> bool:
 def trains_on(params: list[Param], story: Story) -> bool:
     """Whether parameters are nowhere frozen, are handed to an optimizer with others, and get a gradient."""
     mine = {id(param) for param in params}
-    if any(flag is not True for param in params for _, flag, _, _ in param.flags) or not all(p.born for p in params):
+    if any(flag is not True for param in params for _, flag, _, _ in story.by_hand(param)) or not all(
+        p.born for p in params
+    ):
         return False
     owners = [one for one in story.optimizers if any(id(param) in mine for param in one.params)]
     others = any(id(param) not in mine for one in owners for param in one.params)

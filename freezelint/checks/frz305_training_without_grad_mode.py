@@ -35,10 +35,10 @@ def check(map_: GradientMap, story: object = None) -> Iterator[Finding]:
             if isinstance(cut.place, Spot) and cut.place not in told:
                 told.add(cut.place)
                 yield _report(cut.place, cut.text, event.spot)
-    graph = any(node in story.of_node for event in story.of(Backward) for node in event.reached)
     for row in losses(map_, story):
         place = row.cut.place
-        whole = row.whole and not graph and runs_alone(map_, row, story)
+        ways = (node for event in story.of(Backward) if event.node == row.loss.id for node in event.reached)
+        whole = row.whole and not any(node in story.of_node for node in ways) and runs_alone(map_, row, story)
         if isinstance(place, Spot) and place not in told and (whole or without_grad_mode(map_, row)):
             told.add(place)
             yield _report(place, row.cut.text, row.loss.place, lost_names(row, story))

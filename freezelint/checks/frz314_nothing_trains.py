@@ -59,16 +59,21 @@ def empty_optimizer(event: OptimizerBuilt, story: Story) -> Iterator[Finding]:
         return
     if not one.groups or not all(_filtered_empty(group) for group in one.groups):
         return
-    if _takes_unknowns(story) or _opened(story) or any(one.before for one in story.of(Consumed) if one.seq < event.seq):
+    if (
+        _takes_unknowns(story)
+        or _opened(story, event)
+        or any(one.before for one in story.of(Consumed) if one.seq < event.seq)
+    ):
         return
     if any(e.flag is False for e in story.of(GradFlag) if e.seq < event.seq):
         name = event.spot.text.split("(")[0]
         yield RULE.report(event.spot, subject=one.name, message=EMPTY, optimizer=name, loss="")
 
 
-def _opened(story: Story) -> bool:
+def _opened(story: Story, by: Event) -> bool:
     """Whether something unknown is set to train: it may be a part of what was frozen."""
-    return any(type(one.target) is Value and one.flag is not False for one in story.of(TensorFlag))
+    flags = (one for one in story.of(TensorFlag) if one.seq < by.seq)
+    return any(type(one.target) is Value and one.flag is not False for one in flags)
 
 
 def _takes_unknowns(story: Story) -> bool:
@@ -90,7 +95,7 @@ def _frozen_behind(event: Backward, story: Story) -> list[Param]:
     params = [story.of_node[node.id] for node in nodes if node.id in story.of_node]
     if any(story.flag_at(p, event) is not False or (p.owner and p.owner.escaped) for p in params):
         return []
-    return [] if _opened(story) or any("require" in e.name for e in story.of(Called)) else params
+    return [] if _opened(story, event) or any("require" in e.name for e in story.of(Called)) else params
 
 
 def guarded(event: Event) -> bool:

@@ -33,7 +33,7 @@ def left_out_of_the_optimizer(story: Story) -> Iterator[Finding]:
             continue
         if missing(story, group) or came_late(story, group):
             continue  # forgotten, not left alone on purpose: told as such
-        if any(story.flag_at(group.params[0], one) is False for one in story.of(OptimizerBuilt)):
+        if any(story.flag_at(group.params[0], one) is False for one in story.of(OptimizerBuilt)[-1:]):
             continue  # it was opened after the optimizer was built: told as such
         subject = group.names.replace("`", "")
         built = optimizer_of(story, group)

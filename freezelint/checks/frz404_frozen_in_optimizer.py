@@ -10,7 +10,7 @@ from freezelint.rule import Rule
 from freezelint.source import cst
 from freezelint.source.edits import Edits
 from freezelint.source.left_out import largest_of, listed, names_of, root_of
-from freezelint.source.story import GradFlag, OptimizerBuilt, Spot, Step, Story, Tested
+from freezelint.source.story import GradFlag, OptimizerBuilt, Spot, Step, Story, Tested, state_in
 from freezelint.source.values import Dict, Optimizer, Param, ParamIter, Value
 
 RULE = Rule(
@@ -30,9 +30,9 @@ def frozen_parameters(event: OptimizerBuilt, story: Story) -> Iterator[Finding]:
     frozen = [
         param
         for param in optimizer.params
-        if (story.flag_at(param, event) is False or partly_closed(story, param, event)) and closed(story, param, event)
+        if (state(story, param, event) is False or partly_closed(story, param, event)) and closed(story, param, event)
     ]
-    trains = any(story.flag_at(param, event) for param in optimizer.params)
+    trains = any(state(story, param, event) for param in optimizer.params)
     if not frozen or not trains or not optimizer.known or not stepped(story, optimizer):
         return
     if any(test.seq < event.seq for test in story.of(Tested)):  # a filter that lets everything pass: its own mistake
@@ -51,8 +51,14 @@ def stepped(story: Story, optimizer: Optimizer) -> bool:
 
 def closed(story: Story, param: Param, event: OptimizerBuilt) -> bool:
     """Frozen by a line before this one, not made as a constant, and never opened again."""
-    earlier = [asked(story, seq) for seq, *_ in param.flags if seq < event.seq]
-    return False in earlier and all(flag is False for seq, flag, _, _ in param.flags if seq > event.seq)
+    flags = story.by_hand(param)
+    earlier = [asked(story, seq) for seq, *_ in flags if seq < event.seq]
+    return False in earlier and all(flag is False for seq, flag, _, _ in flags if seq > event.seq)
+
+
+def state(story: Story, param: Param, event: OptimizerBuilt) -> bool | None:
+    """requires_grad when the optimizer is built, as the lines that set it say."""
+    return state_in(event.context, param.born, (entry for entry in story.by_hand(param) if entry[0] <= event.seq))
 
 
 def asked(story: Story, seq: int) -> bool | None:
@@ -63,7 +69,7 @@ def asked(story: Story, seq: int) -> bool | None:
 
 def partly_closed(story: Story, param: Param, event: OptimizerBuilt) -> bool:
     """Whether a parameter stands for those of several layers, and some of these are frozen: `layers[:3]`."""
-    before = [entry for entry in param.flags if entry[0] < event.seq and not event.context.excludes(entry[2])]
+    before = [entry for entry in story.by_hand(param) if entry[0] < event.seq and not event.context.excludes(entry[2])]
     for seq, _, context, _ in before:
         sure = all(arm in event.context.arms or arm[0] in story.partial for arm in context.arms)
         if asked(story, seq) is not False or not sure:

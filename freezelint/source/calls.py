@@ -108,11 +108,11 @@ def call(reader: Reader, callee: Value, args: list[Value], kwargs: dict[str, Val
 
 
 def unknown_call(
-    reader: Reader, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode, *, unread: bool = False
+    reader: Reader, args: list[Value], kwargs: dict[str, Value], node: cst.CSTNode, *, unread: bool | None = None
 ) -> Value:
     """A call nobody can look into: it may keep the gradient of its arguments or not, and do anything to modules.
 
-    `unread`: of a function of the project whose body is not followed again.
+    `unread`: of a function of the project whose body is not followed again, whether that switches anything.
     """
     for module in (m for value in args for m in modules.switched_by(value)):
         modules.set_flag(reader, module, parameters_of(module), None, "handed", node)
@@ -121,7 +121,8 @@ def unknown_call(
         return UNKNOWN
     given = [m for value in values for m in modules_in(value)]
     reader.escape(given)
-    modules.handed(reader, given, node, unread=unread)
+    if unread is not False:
+        modules.handed(reader, given, node, unread=unread is True)
     for value in values:
         if isinstance(value, ParamIter):
             elements.consume(reader, value, node, "call")
@@ -179,12 +180,12 @@ def call_function(reader: Reader, func: Func, args: list[Value], kwargs: dict[st
     """Read the body of a project function with these arguments."""
     info = func.info
     if len(reader.calls) >= MAX_DEPTH or reader.calls.count(info) > 1:
-        return unknown_call(reader, args, kwargs, node, unread=True)
+        return unknown_call(reader, args, kwargs, node, unread=modules.switches(info.file.code(info.node)))
     owner = func.owner
     frame = Frame(info.file, info=info, parent=func.env, self_value=owner)
     bind_parameters(reader, frame, func, [owner, *args] if owner is not None else list(args), kwargs)
     if again(reader, func, frame.env):
-        return unknown_call(reader, args, kwargs, node, unread=True)
+        return unknown_call(reader, args, kwargs, node, unread=modules.switches(info.file.code(info.node)))
     frame.given = dict(frame.env)
     modes = decorators.modes(reader, func)
     reader.seen.add(info)

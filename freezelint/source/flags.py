@@ -52,7 +52,7 @@ def already(story: Story, params: list[Param], flag: bool | None, event: Event) 
     return all(story.flag_at(p, event) == flag for p in params) or all(story.flag_at(p) == flag for p in params)
 
 
-_COMPARED = re.compile(r"\.requires_grad\s*==")
+_COMPARED = re.compile(r"[\w.\[\]]+\.requires_grad\s*==\s*\w+")
 
 
 def tried(module: Instance, story: Story) -> bool:
@@ -66,7 +66,7 @@ def tried(module: Instance, story: Story) -> bool:
     loose = (event for event in story.of(TensorFlag) if event.flag is False and event.node is not None)
     if nodes and any(nodes & story.map.behind([event.node]) for event in loose if event.node is not None):
         return True
-    return any(_COMPARED.search(event.spot.text) for event in story.of(Statement))
+    return any(_COMPARED.fullmatch(event.spot.text.strip()) for event in story.of(Statement))
 
 
 def handed(story: Story, params: list[Param]) -> tuple[tuple[Spot, str], ...]:

@@ -15,7 +15,7 @@ from freezelint.source.namesakes import namesake
 from freezelint.source.project import ClassInfo, FunctionInfo, ModuleInfo, Project
 from freezelint.source.reader import BudgetSpent, Reader
 from freezelint.source.statements import block
-from freezelint.source.story import Story
+from freezelint.source.story import Backward, OptimizerBuilt, Story
 from freezelint.source.targets import Target, targets
 from freezelint.source.values import UNKNOWN, Func, Instance, Value
 from freezelint.textfile import python_lines
@@ -37,7 +37,7 @@ DEEP = re.compile(
     r"param_group|Adam|SGD|(?<!def )\btrain\w*\((?!\))"
 )
 # Where nothing trains, what is frozen is no mistake of its own, and so on: code -> the codes it follows from.
-FOLLOWS = {"FRZ107": ("FRZ314",), "FRZ201": ("FRZ314",), "FRZ314": ("FRZ311",), "FRZ402": ("FRZ108",)}
+FOLLOWS = {"FRZ107": ("FRZ314",), "FRZ201": ("FRZ314",), "FRZ314": ("FRZ311",)}
 _TOP_LEVEL = re.compile(r"(?:async )?(?:class|def) (\w+)")
 _SETS_FLAG = re.compile(r"\.requir\w*grad\w*\s*=[^=]")
 
@@ -64,7 +64,7 @@ def lint_file(path: str, text: str, project: Project, codes: frozenset[str]) -> 
     checks = table(codes)
     seen: set[tuple[str, Location]] = set()
     for story in read_file(file, project):
-        for finding in _causes(list(_ask(checks, story))):
+        for finding in _causes(list(_ask(checks, story)), story):
             key = (finding.code, finding.location)
             if key not in seen:
                 seen.add(key)
@@ -82,12 +82,15 @@ def _unparsed(path: str, error: BaseException) -> Finding:
     return Finding("FRZ002", f"does not parse: {error.msg}", Location(path, line, column, line, column + 1))
 
 
-def _causes(found: list[Finding]) -> Iterator[Finding]:
-    """What a story gives, less what only follows from another mistake in it."""
+def _causes(found: list[Finding], story: Story) -> Iterator[Finding]:
+    """What a story gives, less what only follows from another mistake in it: not where some of it trains."""
     codes = {finding.code for finding in found}
-    for finding in found:
-        if codes.isdisjoint(FOLLOWS.get(finding.code, ())):
-            yield finding
+    if len(codes) > 1 and any(code in FOLLOWS for code in codes):
+        ways = (story.of_node.get(node) for event in story.of(Backward) for node in event.reached)
+        trains = any(param is not None and story.flag_at(param) is not False for param in ways)
+        single = len(story.of(OptimizerBuilt)) < 2
+        found = [one for one in found if codes.isdisjoint(FOLLOWS.get(one.code, ())) or trains or not single]
+    yield from found
 
 
 def _ask(checks: dict[type, list[Check]], story: Story) -> Iterator[Finding]:

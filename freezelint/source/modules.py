@@ -288,12 +288,19 @@ def is_batch(value: Value) -> bool:
 _LOOKS = re.compile(
     r"summar|watch|print|log|count|info|size|num|stat|profil|flop|plot|draw|visual|save|export|dump|optim|"
     r"sched|loader|loss|criter|penal|sampl|generat|eval(?!$)|predict|infer|valid|test|metric|score|backward|step|forward|"
-    r"encod|decod|check|device|cuda|ema|average|clip",
+    r"encod|decod|check|device|cuda|ema|average|clip|graph|stop|load|unwrap|regist|track|broadcast|get_|hook|begin|end",
     re.IGNORECASE,
 )
 
 
-_CHANGES = re.compile(r"freez|froz|lora|adapt", re.IGNORECASE)
+_CHANGES = re.compile(r"freez|froz|lora|adapt|grad|trainable|tun(e|ing)|lock|disable|enable|toggle|set_", re.IGNORECASE)
+
+
+def switches(text: str) -> bool:
+    """Whether a walk over modules may set flags or modes: not one that trains, or puts other layers than norms in."""
+    if re.search(r"backward\(|\.step\(", text):
+        return False
+    return "setattr(" not in text or re.search(r"requir|freez|train|eval|[Nn]orm", text) is not None
 
 
 def handed(reader: Reader, held: Sequence[Instance], node: cst.CSTNode, *, unread: bool = False) -> None:
@@ -304,7 +311,7 @@ def handed(reader: Reader, held: Sequence[Instance], node: cst.CSTNode, *, unrea
     if not unread and (made or _LOOKS.search(called)) and not _CHANGES.search(called):
         return
     for module in held:
-        set_flag(reader, module, parameters_of(module), None, "handed", node)
+        set_flag(reader, module, parameters_of(module), None, "unread" if unread else "handed", node)
         set_training(reader, module, None, "handed", node)
         for part in submodules(module) if unread else ():
             part.escaped = True  # it may be replaced as well

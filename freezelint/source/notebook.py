@@ -110,7 +110,8 @@ def _code_cells(text: str) -> list[tuple[int, str]]:
         raise NotANotebook(f"not a notebook: {reason}") from None
     if notebook.get("nbformat") != 4:  # its cells lie elsewhere: what is edited could not be put back
         raise NotANotebook("not a notebook of format 4; `jupyter nbconvert --to notebook --inplace` makes it one")
-    language = notebook.metadata.get("language_info", {}).get("name", "python")
+    told = notebook.metadata.get("language_info")
+    language = told.get("name", "python") if isinstance(told, dict) else "python"
     if language != "python":
         raise NotANotebook(f"not a Python notebook: `{language}`")
     found: list[tuple[int, Any]] = [

@@ -210,9 +210,20 @@ def while_loop(reader: Reader, node: cst.While) -> str | None:
             break
         if number == 0:
             truth(reader, node.test)
-    if isinstance(node.test, cst.Name) and isinstance(waiting := evaluate(reader, node.test), Seq):
-        modules.handed(reader, modules_in(waiting), node, unread=True)  # what a longer walk would come to
+    waiting = walked(reader, node)
+    if waiting and modules.switches(reader.frame.file.code(node)):
+        modules.handed(reader, waiting, node, unread=True)  # what a longer walk would come to
     return None
+
+
+def walked(reader: Reader, node: cst.While) -> list[Instance]:
+    """The modules in a list that a loop empties and fills: `while stack:`, `while len(queue) > 0:`."""
+    test = node.test.left if isinstance(node.test, cst.Comparison) else node.test
+    if isinstance(test, cst.Call) and dotted(test.func) == "len" and len(test.args) == 1:
+        test = test.args[0].value
+    held = evaluate(reader, test) if isinstance(test, cst.Name) else None
+    filled = isinstance(held, Seq) and (held.grown or held.open)
+    return modules_in(held) if filled and isinstance(held, Seq) else []
 
 
 def with_block(reader: Reader, node: cst.With, first: int = 0) -> str | None:

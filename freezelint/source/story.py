@@ -344,6 +344,11 @@ class Story:
         passed = self._passed()
         return _replayed(param.born, ((flag, passed.issuperset(made.arms)) for _, flag, made, _ in param.flags))
 
+    def by_hand(self, param: Param) -> list[Entry]:
+        """The flags of a parameter without what calls of a library may have done to it."""
+        events = ((entry, self.events[entry[0]]) for entry in param.flags)
+        return [entry for entry, event in events if not (isinstance(event, GradFlag) and event.via == "handed")]
+
     def _passed(self) -> set[tuple[int, int]]:
         """The early exits that the last pass of training has gone by."""
         last: list[Event] = [*self.of(Backward)[-1:], *self.of(Step)[-1:]] if self.guards else []

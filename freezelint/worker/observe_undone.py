@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from .ledger import Flag, Leaf, Ledger
-from .observed import Fact, fact, frozen_at
+from .observed import Fact, everything, fact, frozen_at
 from .places import Place
 
 Site = tuple["Place | None", ...]  # the line that sets a flag, then the calls that led there, outwards
@@ -22,7 +22,8 @@ def undone(ledger: Ledger) -> Iterator[Fact]:
         before = [flag for flag in leaf.flags if flag.seq < start]
         for flag in before:
             (opened if flag.value else frozen).setdefault(flag.site, set()).add(id(leaf))
-        if leaf.wanted and len(before) > 1 and before[-1].value and not before[-2].value:
+        again = any(flag.seq >= start and not flag.value for flag in leaf.flags)  # a toggle, which closes it as well
+        if leaf.wanted and not again and len(before) > 1 and before[-1].value and not before[-2].value:
             pairs.setdefault((before[-2].site, before[-1].site), leaf)
         if not leaf.wanted and leaf.reached == 0 and frozen_at(leaf) and leaf.writes:
             yield from redrawn(leaf)
@@ -39,6 +40,7 @@ def reopened(ledger: Ledger) -> Iterator[Fact]:
     for flag, leaf in flags:
         reach.setdefault(flag.site, set()).add(id(leaf))
     told: set[tuple[Site, Site]] = set()
+    networks = [{id(leaf) for leaf in everything(module)} for module in ledger.modules.values()]
     for leaf in parameters(ledger):
         own = min((opt.first_step for opt in ledger.optimizers if opt.first_step and leaf in opt.leaves), default=0)
         last = next((flag for flag in reversed(leaf.flags) if flag.seq < own), None)
@@ -46,7 +48,9 @@ def reopened(ledger: Ledger) -> Iterator[Fact]:
             continue
         for freeze in (flag for flag in leaf.flags if flag.seq < start and not flag.value):
             pair = (freeze.site, last.site)
-            part = reach[freeze.site] < reach[last.site]
+            part = reach[freeze.site] < reach[last.site] and reach[last.site] in networks
+            between = (flag for flag in leaf.flags if freeze.seq < flag.seq < last.seq and not flag.value)
+            part = part and any(reach[flag.site] == reach[last.site] for flag in between)
             if part and len(set_by(leaf, freeze.site)) == 1 and pair not in told:
                 told.add(pair)
                 yield from set_back(leaf, *pair)
